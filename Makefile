@@ -1,0 +1,55 @@
+# Needs Python 3.10 to 3.13 with venv, and make. Everything else goes into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+# The versions that the tests last passed with; `make install CONSTRAINTS=` takes the newest instead.
+CONSTRAINTS ?= constraints.txt
+DEMO_ARGS ?=
+MATRIX ?= 3.10 3.11 3.12 3.13
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install test lint typecheck demo conformance test-matrix clean help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: $(STAMP)  ## create $(VENV) with this package, RecBole and the development tools
+
+# One resolution for everything, so that torch and torchvision fit each other; RecBole after it and without its pins,
+# which cannot be met (see setup.cfg).
+$(STAMP): setup.cfg setup.py pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 10) else \
+	"$(PYTHON) is Python %d.%d, and 3.10 or newer is needed: make install PYTHON=python3.11" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+	$(BIN)/python -m pip install --quiet --no-deps recbole==1.2.1
+	@touch $@
+
+test: lint typecheck  ## install, check style and types, run the tests
+	$(BIN)/python -m pytest -q
+
+lint: install  ## check style
+	$(BIN)/ruff check .
+
+typecheck: install  ## check types
+	$(BIN)/mypy
+
+demo: install  ## install, then pictures in, a trained and evaluated PixelSASRec out; DEMO_ARGS="--epochs 2" for less
+	$(BIN)/recbole-pixel demo $(DEMO_ARGS)
+
+conformance: install  ## run RecBole's own tests with the plugin; RECBOLE_CHECKOUT=folder of its 1.2.1 source
+	RECBOLE_CHECKOUT="$(RECBOLE_CHECKOUT)" $(BIN)/python -m pytest -q tests/conformance
+
+test-matrix:  ## install and test with each of $(MATRIX) that is here, in a venv of its own that is removed after
+	@for version in $(MATRIX); do \
+	    if ! python$$version -c '' 2>/dev/null; then echo "Python $$version is not on this machine: skipped"; continue; fi; \
+	    echo "== Python $$version"; \
+	    $(MAKE) install PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+	    .venv-$$version/bin/python -m pytest -q || exit 1; \
+	    rm -rf .venv-$$version; \
+	done
+
+clean:  ## remove $(VENV) and what builds and checks leave behind
+	rm -rf $(VENV) .venv-3.* build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
