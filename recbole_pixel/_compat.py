@@ -51,14 +51,16 @@ def apply() -> None:
 def silence_known_warnings() -> None:
     """RecBole raises these on every run, and its user can do nothing about them.
 
-    trainer.py `Trainer.__init__`: torch.cuda.amp.GradScaler; dataset.py: in-place pandas; interaction.py `sort`:
-    numpy on tensors; dataset.py `_dataframe_to_interaction`: pandas' read-only arrays given to torch.
+    trainer.py `Trainer.__init__`: torch.cuda.amp.GradScaler; dataset.py: in-place pandas; dataset.py
+    `_dataframe_to_interaction`: pandas' read-only arrays given to torch; interaction.py `sort`: numpy on tensors; the
+    graph models: torch.sparse.FloatTensor.
     """
     of_recbole = r"recbole\."
     categories: list[type[Warning]] = [FutureWarning, DeprecationWarning, *pandas_warnings()]
     for category in categories:
         warnings.filterwarnings("ignore", category=category, module=of_recbole)
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable", module=of_recbole)
+    warnings.filterwarnings("ignore", message=r"torch\.sparse\.SparseTensor", module=of_recbole)
     warnings.filterwarnings("ignore", message="distutils Version classes are deprecated", module=r"thop\.")
 
 

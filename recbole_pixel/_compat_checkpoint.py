@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import warnings
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -26,7 +27,9 @@ def load_recbole_checkpoint(path: str | os.PathLike[str], map_location: Any = No
         FileNotFoundError: there is no such file.
     """
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the refusal follows
+            return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError:
         if os.path.abspath(path) not in _written_here:
             _logger.warning("%s is a RecBole checkpoint: a pickle, which can run any code. Open only your own.", path)
