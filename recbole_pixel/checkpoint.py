@@ -1,0 +1,105 @@
+"""Checkpoints of ours: tensors and plain values, read without unpickling anything else, replaced atomically."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_pixel._replacing import swapped
+
+FORMAT = "recbole_pixel/1"
+
+
+def plain(value: Any) -> Any:
+    """``value`` as numbers, strings, lists and dicts; None for what has no such form (devices, classes)."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(entry) for entry in value]
+    if hasattr(value, "item") and getattr(value, "size", 0) == 1:
+        return value.item()
+    return None
+
+
+DERIVED = ("MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "device", "valid_neg_sample_args", "test_neg_sample_args")
+PER_RUN = ("local_rank", "single_spec", "valid_metric_bigger")
+
+
+def plain_config(config: Any) -> dict[str, Any]:
+    """The settings that rebuild ``config``, a RecBole Config."""
+    settings = {key: value for key, value in config.final_config_dict.items() if key not in (*DERIVED, *PER_RUN)}
+    path = Path(settings["data_path"])
+    settings["data_path"] = str(path.parent if path.name == settings["dataset"] else path)
+    return plain(settings)
+
+
+def restore_config(settings: dict[str, Any]) -> Any:
+    """The RecBole Config that ``settings`` of :func:`plain_config` describe; the command line is not looked at."""
+    from recbole.config import Config
+
+    with _no_arguments():
+        return Config(model=settings["model"], dataset=settings["dataset"], config_dict=dict(settings))
+
+
+@contextmanager
+def _no_arguments() -> Iterator[None]:
+    arguments, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+
+
+def write_checkpoint(state: dict[str, Any], path: str | Path) -> None:
+    """Saves ``state`` under a temporary name and renames it: a reader never meets half a file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        torch.save({"format": FORMAT, **state}, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: str | Path, device: Any = "cpu") -> dict[str, Any]:
+    """A checkpoint's contents; RecBole's own pickles are opened as ``_compat`` says.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    from recbole_pixel._compat_checkpoint import load_recbole_checkpoint
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    return load_recbole_checkpoint(path, map_location=device)
+
+
+def is_ours(checkpoint: Any) -> bool:
+    """Whether :func:`write_checkpoint` made it."""
+    return isinstance(checkpoint, dict) and str(checkpoint.get("format", "")).startswith("recbole_pixel/")
+
+
+@contextmanager
+def opening_our_checkpoint(model_file: str) -> Iterator[None]:
+    """Inside, RecBole's ``load_data_and_model`` finds a Config in a checkpoint of ours, whose settings are plain."""
+    checkpoint = read_checkpoint(model_file)
+    if not is_ours(checkpoint):
+        yield
+        return
+    checkpoint["config"] = restore_config(checkpoint["config"])
+
+    def load(path: Any, *args: Any, **kwargs: Any) -> Any:
+        return checkpoint if str(path) == str(model_file) else original(path, *args, **kwargs)
+
+    original = torch.load
+    with swapped(torch, "load", load):
+        yield

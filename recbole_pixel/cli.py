@@ -1,0 +1,58 @@
+"""The command line: ``recbole-pixel COMMAND`` and ``run_recbole_pixel.py``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from recbole_pixel import __version__
+from recbole_pixel.commands import convert, demo, images, train
+
+EXPECTED = (ValueError, LookupError, OSError, ImportError, NotImplementedError, FloatingPointError)
+"""Errors that speak to the user: shown in one line. Others are defects, shown whole."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit code: 0 done, 1 a check found something, 2 an error, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    parser = _parser()
+    namespace, rest = parser.parse_known_args([entry for entry in arguments if entry != "--debug"])
+    if rest and not getattr(namespace, "takes_settings", False):
+        parser.error(f"unrecognised arguments: {' '.join(rest)}")
+    namespace.settings = rest
+    return _guarded(lambda: namespace.func(namespace), debug)
+
+
+def train_main(argv: Sequence[str] | None = None) -> int:
+    """``run_recbole_pixel.py``: the ``train`` command."""
+    return main(["train", *(sys.argv[1:] if argv is None else argv)])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="recbole-pixel", description="Recommendation from pictures, with RecBole.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"recbole-pixel {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (train, convert, images, demo):
+        command.add_parser(subparsers)
+    return parser
+
+
+def _guarded(run: Callable[[], int], debug: bool) -> int:
+    try:
+        return run()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except EXPECTED as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+            print(f"recbole-pixel: error: {' '.join(message.split())}", file=sys.stderr)
+        return 2

@@ -1,0 +1,56 @@
+"""``recbole-pixel train``: a model on a dataset, with RecBole's ``--key=value`` settings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train and evaluate a model",
+        description="Trains and evaluates a model of ours or of RecBole. Any setting of RecBole's or ours: --key=value.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", "-m", default="PixelSASRec", help="PixelSASRec, SASRec, Pop, ... (default: %(default)s)")
+    parser.add_argument("--dataset", "-d", required=True, help="name of a folder under data_path (dataset_atomic/)")
+    parser.add_argument("--config_files", default="", help='YAML files, separated by spaces: "a.yaml b.yaml"')
+    parser.set_defaults(func=run, takes_settings=True)
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Trains, evaluates and prints the results."""
+    from recbole_pixel.quick_start import run as run_model
+    from recbole_pixel.result_table import result_lines
+
+    settings = parse_settings(namespace.settings)
+    result = run_model(namespace.model, namespace.dataset, namespace.config_files.split(), settings)
+    print("\n".join(result_lines(result)))
+    return 0
+
+
+def parse_settings(arguments: Sequence[str]) -> dict[str, Any]:
+    """Settings from ``--key=value`` arguments; values are read as YAML, never evaluated.
+
+    Raises:
+        SettingError: an argument is not of that form, a key stands twice, or a value is not YAML.
+    """
+    import yaml
+
+    from recbole_pixel.config import Loader, SettingError
+
+    settings: dict[str, Any] = {}
+    for argument in arguments:
+        key, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or not equals:
+            raise SettingError(f"cannot read the argument {argument!r}; expected --key=value")
+        if key in settings:
+            raise SettingError(f"--{key} is given twice")
+        try:
+            settings[key] = yaml.load(value, Loader)  # noqa: S506 - a SafeLoader
+        except yaml.YAMLError as error:
+            raise SettingError(f"cannot read the value of --{key}: {' '.join(str(error).split())}") from error
+    return settings

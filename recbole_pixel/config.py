@@ -1,0 +1,243 @@
+"""Settings: our YAML behind RecBole's, checks that name the nearest right key, and the Config of our own command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_pixel.properties_path import properties_dir
+
+DATASET_KEYS = (
+    "item_tower", "images", "missing_image", "shuffle_images", "cold_items", "cold_split", "train_rows", "rows_per_user"
+)  # fmt: skip
+"""Keys of ours that change what a dataset holds: RecBole compares them before it reuses a saved one."""
+
+PER_MODEL = "per_model"
+_for_any_model: ContextVar[bool] = ContextVar("protocol_for_any_model", default=False)
+"""Whether RecBole's own models get our protocol too: in our command they do, under RecBole's ``run_recbole`` not."""
+
+CHOICES = {
+    "item_tower": ("id", "image", "features"),
+    "loss_type": ("BPR", "BCE", "CE"),
+    "train_rows": ("sequence", "prefix"),
+    "missing_image": ("error", "mean", "drop"),
+    "projection_activation": ("none", "relu", "gelu", "tanh"),
+    "projection_init": ("whiten", "normal"),
+    "batch_norm": ("auto", "frozen", "train"),
+    "trunk_cache": ("auto", "off"),
+    "lr_schedule": ("constant", "cosine"),
+    "precision": ("auto", "float32", "bf16"),
+}
+
+
+class SettingError(ValueError):
+    """A setting that cannot be what the user meant."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; the nearest is X``, or nothing where nothing is known."""
+    by_lower = {entry.lower(): entry for entry in known}
+    near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.0)
+    return f"; the nearest is {by_lower[near[0]]}" if near else ""
+
+
+class Loader(yaml.SafeLoader):
+    """YAML whose numbers are read as RecBole reads them (``1e-3`` is one)."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9_]+|[0-9][0-9_]*(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
+    list("-+0123456789."),
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        SettingError: it is not YAML, or not a mapping.
+    """
+    try:
+        settings = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise SettingError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(settings or {}, dict):
+        raise SettingError(f"{path} holds a {type(settings).__name__}; expected `key: value` lines")
+    return settings or {}
+
+
+def add_internal_settings(config: Any, model: str, dataset: str) -> None:
+    """Adds our defaults to RecBole's Config while it loads: overall, model, dataset, and the dataset's per model.
+
+    Args:
+        config: the Config, its ``external_config_dict`` known.
+        model: name of the model; RecBole's own get our settings in our command only.
+        dataset: name of the dataset.
+    """
+    from recbole_pixel.registry import is_pixel_model
+
+    ours = is_pixel_model(model)
+    if not ours and not _for_any_model.get():
+        return
+    folder, settings = properties_dir(), config.internal_config_dict
+    settings.update(read_yaml(folder / "overall.yaml"))
+    per_model: dict[str, Any] = {}
+    for path in (folder / "model" / f"{model}.yaml", folder / "dataset" / f"{dataset}.yaml"):
+        if path.is_file():
+            found = read_yaml(path)
+            per_model = found.pop(PER_MODEL, None) or {}
+            settings.update(found)
+    external = config.external_config_dict
+    tower = external.get("item_tower", settings["item_tower"])
+    for key in (model, f"{model}:{tower}"):
+        settings.update(per_model.get(key) or {})
+    if not ours:
+        _fit_loss(settings, external)
+
+
+def _fit_loss(settings: dict[str, Any], external: Mapping[str, Any]) -> None:
+    """RecBole's sequential models refuse negatives with cross entropy, which is their default, and set them by default."""
+    from recbole.utils import ModelType
+
+    loss = external.get("loss_type", settings.get("loss_type"))
+    if settings["MODEL_TYPE"] == ModelType.SEQUENTIAL and loss == "CE":
+        settings["train_neg_sample_args"] = None
+
+
+@cache
+def known_keys() -> frozenset[str]:
+    """Every key that some YAML of RecBole or of ours sets, or that RecBole lists as an argument."""
+    import recbole
+    from recbole.utils import argument_list
+
+    keys = {"model", "dataset", "config_files", PER_MODEL}
+    for name in ("general", "training", "evaluation", "dataset"):
+        keys.update(getattr(argument_list, f"{name}_arguments"))
+    for folder in (Path(recbole.__file__).parent / "properties", properties_dir()):
+        for path in folder.rglob("*.yaml"):
+            if path.name != "url.yaml" and path.name != "kg_url.yaml":
+                keys.update(_top_level_keys(path))
+    return frozenset(keys)
+
+
+def _top_level_keys(path: Path) -> set[str]:
+    return set(re.findall(r"^([A-Za-z_]\w*)\s*:", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def check_settings(settings: Mapping[str, Any], where: str) -> None:
+    """Refuses keys that nothing reads and values outside a key's choices.
+
+    Raises:
+        SettingError: names the key and the nearest right one.
+    """
+    for key, value in settings.items():
+        if key not in known_keys():
+            raise SettingError(f"{where}: unknown key {key!r}{nearest(key, known_keys())}")
+        if key in CHOICES and value not in CHOICES[key]:
+            hint = nearest(str(value), CHOICES[key])
+            raise SettingError(f"{where}: {key} is {value!r}, expected one of {', '.join(CHOICES[key])}{hint}")
+    _check_types(settings, where)
+
+
+def _check_types(settings: Mapping[str, Any], where: str) -> None:
+    defaults = read_yaml(properties_dir() / "overall.yaml")
+    for key, value in settings.items():
+        default = defaults.get(key)
+        if isinstance(default, bool):
+            right, kind = isinstance(value, bool), "True or False"
+        elif isinstance(default, (int, float)):
+            right = isinstance(value, (int, float)) and not isinstance(value, bool)
+            kind = "a whole number" if isinstance(default, int) else "a number"
+            right = right and not (isinstance(default, int) and isinstance(value, float) and not value.is_integer())
+        else:
+            continue
+        if not right and value is not None:
+            raise SettingError(f"{where}: {key} is {value!r}, expected {kind}")
+
+
+def make_config(model: str, dataset: str, files: Iterable[str | Path] = (), settings: Mapping[str, Any] | None = None) -> Any:
+    """The Config of our own command: our protocol for any model, nothing evaluated as code, ``sys.argv`` left alone.
+
+    Args:
+        model: name of a model of ours or of RecBole.
+        dataset: name of a folder under ``data_path``.
+        files: YAML files; later ones win.
+        settings: on top of them.
+
+    Raises:
+        SettingError: an unknown model, key or value.
+        FileNotFoundError: no such file or dataset.
+    """
+    from recbole.config import Config
+
+    class CommandConfig(Config):  # type: ignore[misc]
+        """RecBole's, whose values are typed already: it would ``eval`` every string."""
+
+        def _convert_config_dict(self, config_dict: Any) -> Any:
+            return config_dict
+
+        def _load_cmd_line(self) -> dict[str, Any]:
+            return {}
+
+    merged: dict[str, Any] = {}
+    for file in files:
+        found = read_yaml(Path(file))
+        check_settings(found, str(file))
+        merged.update(found)
+    merged.update(settings or {})
+    check_settings(merged, "settings")
+    check_model(model)
+    token = _for_any_model.set(True)
+    try:
+        config = CommandConfig(model=model, dataset=dataset, config_dict=merged)
+    finally:
+        _for_any_model.reset(token)
+    check_dataset(config)
+    return config
+
+
+@cache
+def model_names() -> tuple[str, ...]:
+    """Names of all models: ours and RecBole's."""
+    import recbole.model
+
+    from recbole_pixel.registry import MODELS
+
+    names = set(MODELS)
+    root = Path(recbole.model.__file__).parent
+    for path in root.glob("*_recommender/*.py"):
+        names.update(re.findall(r"^class (\w+)\(", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    return tuple(sorted(names))
+
+
+def check_model(model: str) -> None:
+    """Refuses a model that nobody has.
+
+    Raises:
+        SettingError: names the nearest.
+    """
+    if model not in model_names():
+        raise SettingError(f"there is no model {model!r}{nearest(model, model_names())}")
+
+
+def check_dataset(config: Any) -> None:
+    """Refuses a dataset that is not there, instead of asking whether to download one.
+
+    Raises:
+        FileNotFoundError: names the nearest.
+    """
+    folder = Path(config["data_path"])
+    if (folder / f"{config['dataset']}.inter").is_file() or config["benchmark_filename"]:
+        return
+    there = [path.parent.name for path in folder.parent.glob("*/*.inter")]
+    hint = nearest(config["dataset"], there) if there else "; make one with `recbole-pixel convert`"
+    raise FileNotFoundError(f"there is no dataset {config['dataset']!r} in {folder.parent}{hint}")

@@ -1,0 +1,1 @@
+"""RecBole datasets and loaders: rows, batches that carry their items' inputs, prefetching."""

@@ -1,0 +1,81 @@
+"""Cold items: held out of all training rows, to ask what a model makes of items it never saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recbole_pixel.data.rows import user_starts
+
+
+def draw_cold_items(tokens: np.ndarray, items: np.ndarray, share: float, split: int) -> np.ndarray:
+    """Which items are cold: bool, by id, shape (N,).
+
+    Drawn from the sorted tokens, so that the same ``split`` holds out the same items however ids are assigned.
+
+    Args:
+        tokens: the token of each id, (N,); index 0 is the padding.
+        items: ids to draw from.
+        share: fraction of ``items`` to hold out.
+        split: seed of the draw.
+
+    Raises:
+        ValueError: ``share`` is not between 0 and 1, or leaves no item on one side.
+    """
+    n_cold = round(share * len(items)) if 0 < share < 1 else 0
+    if not 0 < n_cold < len(items):
+        raise ValueError(f"cold_items is {share}; expected a fraction of the {len(items)} items, such as 0.1")
+    in_order = items[np.argsort(tokens[items].astype(str), kind="stable")]
+    chosen = np.random.default_rng(split).choice(in_order, n_cold, replace=False)
+    is_cold = np.zeros(len(tokens), dtype=bool)
+    is_cold[chosen] = True
+    return is_cold
+
+
+@dataclass(frozen=True)
+class ColdItems:
+    """Cold items and each of their occurrences that has a history.
+
+    Positions count in the flat array of warm interactions (``Histories`` of the dataset).
+
+    Attributes:
+        is_cold: by item id, bool (N,).
+        users: user id of each case, (C,).
+        targets: the cold item that was consumed, (C,).
+        history_start: where the user begins among the warm interactions, (C,).
+        history_length: how many warm items the user consumed before, (C,), at least 1.
+        seen_cold: cold items that the user consumed before, for each case: ids, one array, with
+        seen_offsets: its bounds, (C + 1,).
+    """
+
+    is_cold: np.ndarray
+    users: np.ndarray
+    targets: np.ndarray
+    history_start: np.ndarray
+    history_length: np.ndarray
+    seen_cold: np.ndarray
+    seen_offsets: np.ndarray
+
+    def __deepcopy__(self, memo: dict[int, object]) -> ColdItems:
+        return self
+
+    @classmethod
+    def of(cls, users: np.ndarray, items: np.ndarray, is_cold: np.ndarray) -> ColdItems:
+        """The cases among interactions sorted by user and time, ``users`` and ``items`` of shape (n,)."""
+        cold = is_cold[items]
+        warm_before = np.cumsum(~cold) - ~cold
+        first = user_starts(users)
+        history = warm_before - warm_before[first]
+        cases = np.flatnonzero(cold & (history > 0))
+        cold_before = np.cumsum(cold) - cold
+        n_seen = (cold_before - cold_before[first])[cases]
+        cold_items = items[cold]
+        index = np.repeat(cold_before[first][cases] - (np.cumsum(n_seen) - n_seen), n_seen) + np.arange(n_seen.sum())
+        return cls(
+            is_cold, users[cases], items[cases], warm_before[first][cases], history[cases],
+            cold_items[index], np.append(0, np.cumsum(n_seen)),
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.targets)

@@ -1,0 +1,85 @@
+"""RecBole's sequential dataset with rows as windows, exact time order, and held-out (cold) items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+
+from recbole_pixel.data.cold import ColdItems, draw_cold_items
+from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START, Histories
+from recbole_pixel.data.pictures import drop_items_without_picture
+from recbole_pixel.data.rows import Rows, chunk_targets, gather_windows, newest_rows, user_starts
+from recbole_pixel.data.tracked import TimeOrderedDataset
+
+
+class PixelSequentialDataset(TimeOrderedDataset):
+    """One row per target, as RecBole's, but gathered when asked for instead of stored.
+
+    Filters, id mapping and splits are RecBole's.
+
+    Attributes:
+        histories: all interactions that rows are cut from; those of cold items are not among them.
+        cold: the held-out items and their occurrences, or None.
+        chunks: training rows with a loss at every position; set on the training part by :meth:`build`.
+    """
+
+    histories: Histories
+    cold: ColdItems | None = None
+    chunks: Rows
+    chunk_owner_start: np.ndarray
+
+    def _data_filtering(self) -> None:
+        if self.config["missing_image"] == "drop" and self.config["item_tower"] == "image":
+            drop_items_without_picture(self)
+        super()._data_filtering()
+
+    def data_augmentation(self) -> None:
+        """Turns interactions into one row per target; called by RecBole when it converts the features."""
+        self._aug_presets()
+        if self.config["cold_items"]:
+            self._hold_out_cold_items()
+        users, items = self.inter_feat[self.uid_field].numpy(), self.inter_feat[self.iid_field].numpy()
+        self.histories = Histories(users, items)
+        starts = user_starts(users)
+        targets = np.flatnonzero(starts < np.arange(len(users)))
+        rows = {field: self.inter_feat[field][targets] for field in self.inter_feat}
+        history = torch.from_numpy(targets - starts[targets])
+        rows[HISTORY_START] = torch.from_numpy(starts[targets])
+        rows[HISTORY_LENGTH] = history
+        rows[self.item_list_length_field] = history.clamp(max=self.max_item_list_len)
+        self.inter_feat = Interaction(rows)
+
+    def _hold_out_cold_items(self) -> None:
+        users, items = self.inter_feat[self.uid_field].numpy(), self.inter_feat[self.iid_field].numpy()
+        split = self.config["seed"] if self.config["cold_split"] is None else self.config["cold_split"]
+        tokens = self.field2id_token[self.iid_field]
+        is_cold = draw_cold_items(tokens, np.unique(items), self.config["cold_items"], int(split))
+        self.cold = ColdItems.of(users, items, is_cold)
+        warm = torch.from_numpy(np.flatnonzero(~is_cold[items]))
+        self.inter_feat = Interaction({field: self.inter_feat[field][warm] for field in self.inter_feat})
+
+    def build(self) -> list[Dataset]:
+        """Train, validation and test parts by RecBole's splits; the training part with its chunks."""
+        parts = super().build()
+        train = parts[0]
+        targets = np.sort((train.inter_feat[HISTORY_START] + train.inter_feat[HISTORY_LENGTH]).numpy())
+        train.chunks = chunk_targets(targets, self.max_item_list_len)
+        users = self.histories.users
+        if self.config["rows_per_user"]:
+            train.chunks = newest_rows(train.chunks, users[train.chunks.start], self.config["rows_per_user"])
+        train.chunk_owner_start = user_starts(users)[train.chunks.start]
+        return parts
+
+    def __getitem__(self, index: Any, join: bool = True) -> Interaction:
+        """Rows with their histories gathered: ``item_id_list`` of shape (B, L), padded on the right with 0."""
+        index = torch.as_tensor(np.asarray(index) if not isinstance(index, (slice, torch.Tensor)) else index)
+        rows = Interaction({field: self.inter_feat[field][index] for field in self.inter_feat})
+        length = rows[self.item_list_length_field].numpy()
+        start = (rows[HISTORY_START] + rows[HISTORY_LENGTH]).numpy() - length
+        window = gather_windows(self.histories.items, start, length, self.max_item_list_len)
+        rows.update(Interaction({self.item_id_list_field: torch.from_numpy(window)}))
+        return self.join(rows) if join else rows

@@ -1,0 +1,201 @@
+"""From a dataset's items to the arrays that an encoder reads, decoded and encoded once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from recbole_pixel.store import ArrayStore, ArrayStoreWriter, ImageStore, decode_image, open_or_none
+
+if TYPE_CHECKING:
+    from recbole_pixel.encoder import ImageEncoder
+
+MEAN_TOKEN = "\0mean"  # the mean picture, which stands in for missing ones
+MEAN_OF = 500  # about how many pictures it is the mean of, evenly spread
+BLOCK = 256  # records decoded or encoded at a time
+
+
+class StoredInputs:
+    """Arrays of items, read from an ``ArrayStore`` by item id.
+
+    Args:
+        store: where they lie.
+        records: record number of each item id, (N,); entry 0, the padding's, is never read.
+        from_trunk: whether they already went through the encoder's trunk.
+        channels_last: whether records are (H, W, C), to be seen as (C, H, W).
+    """
+
+    def __init__(self, store: ArrayStore, records: np.ndarray, *, from_trunk: bool, channels_last: bool = False) -> None:
+        self.store, self.records = store, records
+        self.from_trunk, self.channels_last = from_trunk, channels_last
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a record as it is stored."""
+        return self.store.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of a record's numbers."""
+        return self.store.dtype
+
+    def fetch(self, ids: Tensor, out: np.ndarray | None = None) -> Tensor:
+        """Arrays of the items ``ids`` (U,), each >= 1: shape (U, ...), in ``out`` where it is given."""
+        arrays = torch.from_numpy(self.store.gather(self.records[ids.numpy()], out))
+        return arrays.permute(0, 3, 1, 2) if self.channels_last else arrays
+
+
+def drop_items_without_picture(dataset: Any) -> None:
+    """Removes the interactions of items that the store lacks, before RecBole filters; says how many."""
+    store = open_image_store(dataset.config)
+    has_picture = dataset.inter_feat[dataset.iid_field].isin(set(store.tokens()))
+    dropped = int((~has_picture).sum())
+    if dropped:
+        dataset.logger.warning(f"missing_image is drop: {dropped} interactions with items without a picture were dropped")
+        dataset.inter_feat = dataset.inter_feat[has_picture]
+
+
+def open_image_store(config: Any) -> ImageStore:
+    """The dataset's pictures.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    path = Path(config["images"] or Path(config["data_path"]) / "images.lmdb")
+    if not path.exists():
+        raise FileNotFoundError(
+            f"dataset {config['dataset']} has no pictures at {path}; build them with `recbole-pixel images build`, "
+            f"name them with --images=PATH, or run without them: --item_tower=id"
+        )
+    return ImageStore(path)
+
+
+def cache_folder(config: Any) -> Path:
+    """Where decoded pictures and activations are kept: ``cache_dir``, or ``cache`` beside the dataset."""
+    return Path(config["cache_dir"] or Path(config["data_path"]) / "cache")
+
+
+def picture_inputs(config: Any, tokens: np.ndarray, encoder: ImageEncoder) -> StoredInputs:
+    """What ``encoder`` reads, for the items ``tokens``: pixels, or activations where the trunk is frozen and cached.
+
+    Args:
+        config: RecBole's.
+        tokens: the token of each item id, (N,); index 0 is the padding.
+        encoder: decides the size of the pictures and the cut.
+
+    Raises:
+        LookupError: items have no picture and ``missing_image`` is ``error``.
+    """
+    images = open_image_store(config)
+    pixels = pixel_store(images, encoder.image_size, cache_folder(config))
+    records = item_records(pixels, tokens, config["missing_image"])
+    if config["shuffle_images"]:
+        records = shuffled(records, pixels, int(config["seed"]))
+    if encoder.tuning.kind == "full" or config["trunk_cache"] == "off":
+        return StoredInputs(pixels, records, from_trunk=False, channels_last=True)
+    activations = trunk_store(pixels, encoder, cache_folder(config), config["device"])
+    return StoredInputs(activations, records, from_trunk=True)
+
+
+def item_records(store: ArrayStore, tokens: np.ndarray, missing: str) -> np.ndarray:
+    """The record of each item id, (N,), the mean picture's for items without one."""
+    known = {token: record for record, token in enumerate(store.tokens)}
+    absent = [str(token) for token in tokens[1:] if str(token) not in known]
+    if absent and missing == "error":
+        raise LookupError(
+            f"{len(absent)} of {len(tokens) - 1} items have no picture, e.g. {absent[:3]}; "
+            f"see `recbole-pixel images check`, or set missing_image to mean or drop"
+        )
+    if absent and MEAN_TOKEN not in known:
+        raise LookupError(f"{len(absent)} items are not in {store.path}, e.g. {absent[:3]}, and it holds no mean to use instead")
+    stand_in = known.get(MEAN_TOKEN, 0)
+    return np.array([stand_in, *(known.get(str(token), stand_in) for token in tokens[1:])], dtype=np.int64)
+
+
+def shuffled(records: np.ndarray, store: ArrayStore, seed: int) -> np.ndarray:
+    """``records`` dealt out at random among the items that have a picture: the control for what pictures tell."""
+    has_picture = np.flatnonzero(records != store.positions([MEAN_TOKEN])[0])
+    dealt = records.copy()
+    dealt[has_picture] = np.random.default_rng(seed).permutation(records[has_picture])
+    return dealt
+
+
+def pixel_store(images: ImageStore, size: int, folder: Path) -> ArrayStore:
+    """All pictures of ``images`` decoded to uint8 (size, size, 3), and their mean; built once."""
+    provenance = {"kind": "pixels", "images": images.fingerprint, "size": size}
+    tokens = images.tokens()
+
+    def blocks(start: int) -> Iterator[np.ndarray]:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+
+            def decode(chosen: list[str]) -> np.ndarray:
+                return np.stack(list(threads.map(lambda token: decode_image(images.read(token), size), chosen)))
+
+            if start == 0:
+                yield decode(tokens[:: max(1, len(tokens) // MEAN_OF)]).mean(axis=0).round().astype(np.uint8)[None]
+            for block in _blocks(len(tokens), max(start - 1, 0)):
+                yield decode(tokens[block])
+
+    return _built(folder, f"pixels-{size}", [MEAN_TOKEN, *tokens], (size, size, 3), np.dtype(np.uint8), provenance, blocks)
+
+
+def trunk_store(pixels: ArrayStore, encoder: ImageEncoder, folder: Path, device: torch.device) -> ArrayStore:
+    """What ``encoder``'s trunk makes of every picture, float32; built once per encoder, weights and cut."""
+    identity = encoder.trunk_identity()
+    provenance = {"kind": "activations", "pixels": pixels.provenance, **identity}
+    was_training, home = encoder.training, next(encoder.parameters()).device
+    encoder.eval().to(device)
+
+    def run(records: np.ndarray) -> np.ndarray:
+        arrays = torch.from_numpy(pixels.gather(records)).permute(0, 3, 1, 2).to(device)
+        return encoder.trunk(arrays).float().contiguous().cpu().numpy()
+
+    def blocks(start: int) -> Iterator[np.ndarray]:
+        for block in _blocks(len(pixels), start, 64):
+            yield run(np.arange(block.start, block.stop))
+
+    shape = run(np.arange(1)).shape[1:]
+    try:
+        name = f"trunk-{identity['encoder']}"
+        return _built(folder, name, list(pixels.tokens), shape, np.dtype(np.float32), provenance, blocks)
+    finally:
+        encoder.train(was_training).to(home)
+
+
+def _blocks(n_records: int, start: int, size: int = BLOCK) -> Iterator[slice]:
+    for first in range(start, n_records, size):
+        yield slice(first, min(first + size, n_records))
+
+
+def _built(
+    folder: Path,
+    name: str,
+    tokens: list[str],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    provenance: dict[str, Any],
+    blocks: Callable[[int], Iterator[np.ndarray]],
+) -> ArrayStore:
+    """The store that ``provenance`` describes: opened, resumed or built, with a progress bar."""
+    key = sha256(dumps(provenance, sort_keys=True).encode()).hexdigest()[:12]
+    path = folder / f"{name}-{key}.array"
+    store = open_or_none(path, provenance)
+    if store is not None:
+        return store
+    folder.mkdir(parents=True, exist_ok=True)
+    with ArrayStoreWriter(path, tokens, shape, dtype, provenance) as writer:
+        with tqdm(total=len(tokens), initial=writer.written, desc=f"Preparing {name}", unit="item") as progress:
+            for block in blocks(writer.written):
+                writer.write(writer.written, block)
+                progress.update(len(block))
+    return ArrayStore(path)

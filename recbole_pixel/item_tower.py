@@ -1,0 +1,225 @@
+"""Item towers: objects that look like ``nn.Embedding`` but compute their rows from what items are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_pixel.catalogue import StepCatalogue
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"none": nn.Identity, "relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
+
+
+class ItemInputs(Protocol):
+    """What an encoder reads, by item id; no part of the model's state."""
+
+    from_trunk: bool  # whether the arrays already went through the encoder's trunk
+
+    def fetch(self, ids: Tensor) -> Tensor:
+        """Arrays of items with ``ids`` >= 1, shape (U,), on the CPU: shape (U, ...)."""
+
+
+class IDTower(nn.Embedding):
+    """The ID twin: RecBole's own table, with the interface of a tower."""
+
+    def __init__(self, table: nn.Embedding) -> None:
+        super().__init__(table.num_embeddings, table.embedding_dim, table.padding_idx, _weight=table.weight.detach())
+        self.weight.requires_grad_(True)
+        self.n_encoded = 0
+
+    catalogue: StepCatalogue | None = None
+
+    @contextmanager
+    def step(
+        self, ids: Tensor | None, arrays: Tensor | None = None, log_q: Tensor | None = None, is_candidate: Tensor | None = None
+    ) -> Iterator[StepCatalogue | None]:
+        """Within it, the catalogue holds ``ids`` only; without ``ids``, all items."""
+        if ids is not None:
+            self.catalogue = StepCatalogue(ids, F.embedding(ids, self.weight, self.padding_idx), log_q, is_candidate)
+        try:
+            yield self.catalogue
+        finally:
+            self.catalogue = None
+
+    def candidates(self) -> Tensor:
+        """Vectors of the step's candidates, (U, D); of all items, (N, D), outside of a step."""
+        return self.weight if self.catalogue is None else self.catalogue.vectors
+
+
+class ItemTower(nn.Module):
+    """Vectors of items, computed by an encoder and a projection.
+
+    In a training step (:meth:`step`) the encoder runs once, over the distinct items of the batch, and look-ups by id
+    read what it made. In eval mode every item is encoded once, in chunks, and the table is kept until :meth:`train`,
+    :meth:`eval` or a state-dict load. The padding's vector is zero; padding is never encoded.
+
+    Args:
+        encoder: a module with ``n_features``, ``forward(arrays)`` and ``head(arrays)``.
+        inputs: where the items' arrays come from.
+        n_items: size of the catalogue, the padding included.
+        size: D, the width of the vectors; None leaves the features as they are (no projection).
+        activation: one of ``none``, ``relu``, ``gelu``, ``tanh``, behind the projection.
+        chunk: items per encoder pass when the table is built.
+    """
+
+    padding_idx = 0
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        inputs: ItemInputs,
+        n_items: int,
+        size: int | None,
+        activation: str = "none",
+        chunk: int = 256,
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"projection_activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
+        self.encoder = encoder
+        n_features = int(encoder.n_features)  # type: ignore[arg-type]
+        self.projection = nn.Identity() if size is None else nn.Linear(n_features, size)
+        self.activation = ACTIVATIONS[activation]()
+        self.num_embeddings, self.embedding_dim, self.chunk = n_items, size or n_features, chunk
+        self.catalogue: StepCatalogue | None = None
+        self.n_encoded = 0  # items encoded so far, for reports and tests
+        self._inputs = _Hidden(inputs)
+        self._table: Tensor | None = None
+
+    @property
+    def inputs(self) -> ItemInputs:
+        """Where the items' arrays come from."""
+        return self._inputs.value
+
+    def features(self, arrays: Tensor) -> Tensor:
+        """What the encoder makes of ``arrays`` (U, ...): shape (U, F)."""
+        run = self.encoder.head if self.inputs.from_trunk else self.encoder
+        return run(arrays)  # type: ignore[operator]
+
+    def encode(self, arrays: Tensor) -> Tensor:
+        """Vectors of items: ``arrays`` of shape (U, ...) on the tower's device, to (U, D)."""
+        self.n_encoded += len(arrays)
+        return self.activation(self.projection(self.features(arrays)))
+
+    @contextmanager
+    def step(
+        self, ids: Tensor | None, arrays: Tensor | None = None, log_q: Tensor | None = None, is_candidate: Tensor | None = None
+    ) -> Iterator[StepCatalogue | None]:
+        """Encodes a step's items, once; within it, look-ups by id read their vectors.
+
+        Args:
+            ids: sorted distinct ids, the first of them 0, shape (U,); None for the whole catalogue.
+            arrays: their inputs without the padding's, shape (U - 1, ...); fetched here when None.
+            log_q: see :class:`~recbole_pixel.catalogue.StepCatalogue`; shape (U,).
+            is_candidate: likewise.
+        """
+        if ids is None:
+            ids = torch.arange(self.num_embeddings, device=self.device)
+        if arrays is None:
+            arrays = self.inputs.fetch(ids[1:].cpu())
+        vectors = self.encode(arrays.to(self.device, non_blocking=True))
+        self.catalogue = StepCatalogue(ids, F.pad(vectors, (0, 0, 1, 0)), log_q, is_candidate)
+        try:
+            yield self.catalogue
+        finally:
+            self.catalogue = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tower's parameters and buffers lie."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            return tensor.device
+        return torch.device("cpu")
+
+    @property
+    def weight(self) -> Tensor:
+        """The rows that items are ranked by: the step's (U, D) in training, all items' (N, D) in eval mode."""
+        return self.candidates()
+
+    def candidates(self) -> Tensor:
+        """Vectors of the step's candidates, (U, D); of all items, (N, D), in eval mode."""
+        return self._table_or_fail() if self.catalogue is None else self.catalogue.vectors
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Vectors of ``ids``: any shape (...) to (..., D).
+
+        Raises:
+            LookupError: in a training step, an id that the step's catalogue lacks.
+        """
+        if self.catalogue is not None:
+            return self.catalogue.lookup(ids)
+        return F.embedding(ids, self._table_or_fail())
+
+    def _table_or_fail(self) -> Tensor:
+        if self.training:
+            raise RuntimeError(
+                "item vectors were asked for in training mode, outside of a step; wrap the call in `tower.step(ids)`, "
+                "or call model.eval() first"
+            )
+        if self._table is None:
+            self._table = self.encode_all()
+        return self._table
+
+    @torch.no_grad()
+    def encode_all(self) -> Tensor:
+        """Vectors of all items, shape (N, D), in chunks; row 0, the padding's, is zero."""
+        return self._in_chunks(self.encode, self.embedding_dim)
+
+    def _in_chunks(self, run: Callable[[Tensor], Tensor], width: int) -> Tensor:
+        table = torch.zeros(self.num_embeddings, width, device=self.device)
+        for start in range(1, self.num_embeddings, self.chunk):
+            ids = torch.arange(start, min(start + self.chunk, self.num_embeddings))
+            table[ids[0] : ids[-1] + 1] = run(self.inputs.fetch(ids).to(self.device)).float()
+        return table
+
+    def drop_table(self) -> None:
+        """Forgets the vectors kept for evaluation."""
+        self._table = None
+
+    def train(self, mode: bool = True) -> ItemTower:
+        """Sets the mode and drops the kept table: weights may change before it is asked for again."""
+        self.drop_table()
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
+        self.drop_table()
+        super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def whiten_projection(self, scale: float) -> None:
+        """Starts the projection at the whitened leading principal components of the catalogue's features.
+
+        Features of a pretrained encoder lie in a narrow cone: a random projection of them makes all items look alike,
+        and training begins by undoing that. From here, the D output dimensions are uncorrelated over the catalogue and
+        of equal deviation.
+
+        Args:
+            scale: the deviation of each output dimension over the catalogue.
+        """
+        if not isinstance(self.projection, nn.Linear):
+            return
+        was_training = self.training
+        self.eval()
+        features = self._in_chunks(self.features, self.projection.in_features)[1:].double()
+        self.train(was_training)
+        mean = features.mean(0)
+        _, deviations, axes = torch.linalg.svd(features - mean, full_matrices=False)
+        rank = min(len(axes), self.projection.out_features, int((deviations > deviations[0] * 1e-6).sum()))
+        weight = axes[:rank] * (scale * len(features) ** 0.5 / deviations[:rank, None])
+        self.projection.weight[:rank] = weight.to(self.projection.weight)
+        self.projection.bias[:rank] = (-weight @ mean).to(self.projection.bias)
+
+
+class _Hidden:
+    """Keeps open files and threads out of a module's state: shared, not copied, by a deepcopy."""
+
+    def __init__(self, value: ItemInputs) -> None:
+        self.value = value
+
+    def __deepcopy__(self, memo: dict[int, object]) -> _Hidden:
+        return self

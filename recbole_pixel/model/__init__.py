@@ -1,0 +1,1 @@
+"""Pixel models, in RecBole's own folders."""

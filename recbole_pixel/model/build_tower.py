@@ -1,0 +1,63 @@
+"""The item tower that a configuration asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from recbole_pixel.data.pictures import StoredInputs, item_records, picture_inputs
+from recbole_pixel.encoder import FeatureEncoder, ImageEncoder
+from recbole_pixel.item_tower import IDTower, ItemTower
+
+ITEM_TOWERS = ("id", "image", "features")
+
+
+def build_item_tower(config: Any, dataset: Any, table: nn.Embedding) -> IDTower | ItemTower:
+    """What takes the place of RecBole's item embedding ``table``.
+
+    Args:
+        config: RecBole's; ``item_tower`` chooses.
+        dataset: gives the tokens of the items.
+        table: the embedding that the model's parent made; the ID twin keeps its values.
+
+    Raises:
+        ValueError: ``item_tower`` is none of :data:`ITEM_TOWERS`.
+    """
+    kind = config["item_tower"]
+    if kind == "id":
+        return IDTower(table)
+    tokens = dataset.field2id_token[dataset.iid_field]
+    if kind == "image":
+        encoder = ImageEncoder(
+            config["encoder"],
+            weights=config["encoder_weights"],
+            tune=config["tune"],
+            image_size=config["image_size"],
+            batch_norm=config["batch_norm"],
+        )
+        return _tower(config, encoder, picture_inputs(config, tokens, encoder), table)
+    if kind == "features":
+        inputs = _stored_features(config, tokens)
+        return _tower(config, FeatureEncoder(inputs.shape[-1]), inputs, table)
+    raise ValueError(f"item_tower is {kind!r}; expected one of {', '.join(ITEM_TOWERS)}")
+
+
+def _tower(config: Any, encoder: nn.Module, inputs: StoredInputs, table: nn.Embedding) -> ItemTower:
+    return ItemTower(
+        encoder,
+        inputs,
+        table.num_embeddings,
+        table.embedding_dim,
+        activation=config["projection_activation"],
+        chunk=config["encoder_chunk"],
+    )
+
+
+def _stored_features(config: Any, tokens: Any) -> StoredInputs:
+    from recbole_pixel.store import ArrayStore
+
+    if not config["features"]:
+        raise ValueError("item_tower is features, but `features` names no store; set it to the path of an array store")
+    store = ArrayStore(config["features"])
+    return StoredInputs(store, item_records(store, tokens, config["missing_image"]), from_trunk=True)

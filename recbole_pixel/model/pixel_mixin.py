@@ -1,0 +1,141 @@
+"""Turns a RecBole class into a pixel model: its item embedding becomes an item tower."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from recbole.utils import InputType
+from torch import Tensor, nn
+
+from recbole_pixel.catalogue import CatalogueCrossEntropy, PairwiseCrossEntropy, StepCatalogue, history_collisions
+from recbole_pixel.data.loader import CATALOGUE_CANDIDATE, CATALOGUE_ID, CATALOGUE_INPUT, CATALOGUE_LOG_Q
+from recbole_pixel.item_tower import IDTower, ItemTower
+from recbole_pixel.model.build_tower import build_item_tower
+
+LOSS_TYPES = ("BPR", "BCE", "CE")
+ROW_KINDS = ("sequence", "prefix")
+
+
+class PixelMixin:
+    """Put before a RecBole sequential class: ``class PixelX(PixelMixin, X)``.
+
+    The parent's ``forward``, ``calculate_loss``, ``predict`` and ``full_sort_predict`` stay as they are: they look
+    vectors up by item id, in an item tower that encodes the items of a step once. With ``train_rows: sequence`` the
+    loss is taken at every position of a row, from :meth:`sequence_output`.
+    """
+
+    input_type = InputType.PAIRWISE  # our loader draws negatives where the loss wants them, whatever RecBole infers
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        self._check(config)
+        loss_type = config["loss_type"]
+        with _loss_type_for_parent(config):
+            super().__init__(config, dataset)  # type: ignore[call-arg]
+        self.item_embedding: IDTower | ItemTower = build_item_tower(config, dataset, self.item_embedding)  # type: ignore[has-type]
+        self.pixel_loss_type = loss_type
+        self.train_rows = config["train_rows"]
+        self.mask_collisions = config["mask_collisions"]
+        self._all_positions = False
+        if loss_type == "CE":
+            self.loss_fct: nn.Module = CatalogueCrossEntropy(config["log_q_correction"])
+        elif loss_type == "BCE":
+            self.loss_fct = PairwiseCrossEntropy()
+
+    @staticmethod
+    def _check(config: Any) -> None:
+        for key, known in (("loss_type", LOSS_TYPES), ("train_rows", ROW_KINDS)):
+            if config[key] not in known:
+                raise ValueError(f"{key} is {config[key]!r}; expected one of {', '.join(known)}")
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """The step's loss; the items of ``interaction`` are encoded once, before anything looks them up."""
+        ids = self._catalogue_ids(interaction)
+        fields = {field: interaction[field] for field in interaction.columns if field.startswith("catalogue_")}
+        tower_step = self.item_embedding.step(
+            ids, fields.get(CATALOGUE_INPUT), fields.get(CATALOGUE_LOG_Q), fields.get(CATALOGUE_CANDIDATE)
+        )
+        with tower_step as catalogue, self._loss_over(catalogue, interaction):
+            if self.train_rows == "sequence" and interaction[self.POS_ITEM_ID].dim() == 2:
+                return self._sequence_loss(interaction)
+            return super().calculate_loss(interaction)  # type: ignore[misc]
+
+    def _catalogue_ids(self, interaction: Any) -> Tensor | None:
+        """The step's ids, as the loader planned them; from the item fields where another loader made the batch."""
+        if CATALOGUE_ID in interaction:
+            return interaction[CATALOGUE_ID]
+        if self.pixel_loss_type == "CE":
+            return None
+        fields = [self.ITEM_SEQ, self.POS_ITEM_ID, self.NEG_ITEM_ID]
+        named = [interaction[field].flatten() for field in fields if field in interaction]
+        return torch.cat([torch.zeros_like(named[0][:1]), *named]).unique()
+
+    @contextmanager
+    def _loss_over(self, catalogue: StepCatalogue | None, interaction: Any) -> Iterator[None]:
+        """Tells the cross entropy which items it ranks, while a loss is computed."""
+        if not isinstance(self.loss_fct, CatalogueCrossEntropy):
+            with nullcontext():
+                yield
+            return
+        self.loss_fct.catalogue = catalogue
+        try:
+            if catalogue is not None and self.mask_collisions:
+                self.loss_fct.collisions = self._collisions(catalogue, interaction)
+            yield
+        finally:
+            self.loss_fct.catalogue = self.loss_fct.collisions = None
+
+    def _collisions(self, catalogue: StepCatalogue, interaction: Any) -> Tensor:
+        """Candidates that stand in a target's own row: bool, one line per target."""
+        targets, inputs = interaction[self.POS_ITEM_ID], interaction[self.ITEM_SEQ]
+        if targets.dim() == 1:
+            return history_collisions(catalogue, inputs, torch.arange(len(inputs), device=inputs.device))
+        row = (targets > 0).nonzero()[:, 0]
+        return history_collisions(catalogue, torch.cat([inputs, targets], dim=1), row)
+
+    def _sequence_loss(self, interaction: Any) -> Tensor:
+        """The loss at every position of every row, averaged over positions.
+
+        ``interaction`` carries inputs, targets and negatives of shape (B, L), padded with 0.
+        """
+        targets = interaction[self.POS_ITEM_ID]
+        is_target = targets > 0
+        states = self.sequence_output(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])[is_target]
+        targets = targets[is_target]
+        if self.pixel_loss_type == "CE":
+            return self.loss_fct(states @ self.item_embedding.candidates().T, targets)
+        negatives = interaction[self.NEG_ITEM_ID][is_target]
+        return self.loss_fct(self._score(states, targets), self._score(states, negatives))
+
+    def _score(self, states: Tensor, ids: Tensor) -> Tensor:
+        return (states * self.item_embedding(ids)).sum(-1)
+
+    def sequence_output(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """Hidden states at all positions: item ids (B, L) to (B, L, D).
+
+        The parent's ``forward`` picks the last real position by ``gather_indexes``; here it is told not to.
+        """
+        self._all_positions = True
+        try:
+            return self.forward(item_seq, item_seq_len)  # type: ignore[attr-defined]
+        finally:
+            self._all_positions = False
+
+    def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
+        """RecBole's, or ``output`` (B, L, D) whole while :meth:`sequence_output` runs."""
+        if self._all_positions:
+            return output
+        return super().gather_indexes(output, gather_index)  # type: ignore[misc]
+
+
+@contextmanager
+def _loss_type_for_parent(config: Any) -> Iterator[None]:
+    """RecBole's sequential classes know BPR and CE; BCE is trained on their pairwise path."""
+    loss_type = config["loss_type"]
+    config["loss_type"] = "BPR" if loss_type == "BCE" else loss_type
+    try:
+        yield
+    finally:
+        config["loss_type"] = loss_type

@@ -1,0 +1,149 @@
+"""Runs a model from settings to results, as RecBole's ``run_recbole`` does."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import ModelType, get_model, get_trainer, init_logger, init_seed
+
+from recbole_pixel import __version__
+from recbole_pixel.config import SettingError, make_config
+from recbole_pixel.data.tracked import TrackedSequentialDataset
+from recbole_pixel.evaluation.cold import evaluate_cold
+from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
+from recbole_pixel.registry import is_pixel_model
+from recbole_pixel.training import count_parameters
+
+
+def run(
+    model: str,
+    dataset: str,
+    config_files: Iterable[str | Path] = (),
+    settings: Mapping[str, Any] | None = None,
+    saved: bool = True,
+) -> dict[str, Any]:
+    """Trains and evaluates a model of ours or of RecBole.
+
+    Args:
+        model: its name, such as ``PixelSASRec``, ``SASRec`` or ``Pop``.
+        dataset: name of a folder under ``data_path``.
+        config_files: YAML files; later ones win.
+        settings: on top of them.
+        saved: keep the best epoch's checkpoint and evaluate that one.
+
+    Returns:
+        ``model``, ``dataset``, ``seed``, ``best_valid``, ``test`` (metric to value), ``checkpoint``, ``parameters``,
+        ``seconds_per_epoch``, ``pictures_per_epoch``, ``versions``, and ``cold`` where items were held out.
+
+    Raises:
+        SettingError, FileNotFoundError, LookupError: as the settings or the data deserve; the message says what to do.
+    """
+    config = make_config(model, dataset, config_files, settings)
+    init_seed(config["seed"], config["reproducibility"])
+    init_logger(config)
+    getLogger().info(config)
+    whole, train, valid, test = prepare_data(config)
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    network = get_model(config["model"])(config, train._dataset).to(config["device"])
+    getLogger().info(network)
+    trainer = _trainer_class(config)(config, network)
+    began = time.perf_counter()
+    _, best_valid = trainer.fit(train, valid, saved=saved, show_progress=config["show_progress"])
+    seconds = time.perf_counter() - began
+    result = {
+        "model": config["model"],
+        "item_tower": config["item_tower"] if is_pixel_model(model) else None,
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "best_valid": dict(best_valid or {}),
+        "test": dict(trainer.evaluate(test, load_best_model=saved and _learns(config), show_progress=False) or {}),
+        "checkpoint": trainer.saved_model_file if saved and _learns(config) else None,
+        "parameters": count_parameters(network.parameters()),
+        **_cost(trainer, seconds),
+        "versions": versions(),
+    }
+    if getattr(train._dataset, "cold", None) is not None:
+        result["cold"] = evaluate_cold(network, train._dataset, config["device"])
+    if config["result_file"]:
+        write_result(result, Path(config["result_file"]))
+    return result
+
+
+def _learns(config: Any) -> bool:
+    """Whether there is anything to save: popularity is counted, not learnt."""
+    return config["MODEL_TYPE"] != ModelType.TRADITIONAL
+
+
+def prepare_data(config: Any) -> tuple[Any, Any, Any, Any]:
+    """The dataset, and its train, validation and test loaders.
+
+    Raises:
+        SettingError: the settings ask of a RecBole model what only ours can do.
+    """
+    if config["cold_items"] and not is_pixel_model(config["model"]):
+        raise SettingError(
+            f"cold_items holds items out of the rows of pixel models; {config['model']} is RecBole's: use "
+            f"PixelSASRec with item_tower=id for an ID baseline"
+        )
+    with _tracking(config):
+        dataset = create_dataset(config)
+    getLogger().info(dataset)
+    return (dataset, *data_preparation(config, dataset))
+
+
+@contextmanager
+def _tracking(config: Any) -> Iterator[None]:
+    """Lets RecBole's sequential models train on RecBole's rows with their place in the history, for the mask."""
+    import recbole.data.dataset as datasets
+
+    name = f"{config['model']}Dataset"
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or hasattr(datasets, name):
+        yield
+        return
+    setattr(datasets, name, TrackedSequentialDataset)
+    try:
+        yield
+    finally:
+        delattr(datasets, name)
+
+
+def _trainer_class(config: Any) -> Any:
+    """RecBole's choice of trainer, masking histories."""
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])
+    return trainer if issubclass(trainer, HistoryMaskMixin) else type(trainer.__name__, (HistoryMaskMixin, trainer), {})
+
+
+def _cost(trainer: Any, seconds: float) -> dict[str, Any]:
+    epochs = getattr(trainer, "epoch_seconds", None)
+    encoded = getattr(trainer, "epoch_encoded", None)
+    n_epochs = len(trainer.train_loss_dict)
+    return {
+        "epochs": n_epochs,
+        "seconds": round(seconds, 2),
+        "seconds_per_epoch": round(sum(epochs) / len(epochs) if epochs else seconds / max(1, n_epochs), 3),
+        "pictures_per_epoch": round(sum(encoded) / len(encoded)) if encoded else 0,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    from importlib.metadata import version
+
+    names = ("recbole", "torch", "torchvision", "timm", "numpy", "pandas")
+    return {"recbole_pixel": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def write_result(result: Mapping[str, Any], path: Path) -> None:
+    """Writes a result as JSON, under a temporary name first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(result, indent=2, default=float) + "\n", encoding="utf-8")
+    partial.replace(path)

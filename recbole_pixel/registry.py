@@ -1,0 +1,99 @@
+"""Makes RecBole find our models, datasets, loaders, trainer and YAML by name.
+
+RecBole looks models up as modules of its own package, trainers and datasets as attributes of its modules; these get ours
+beside theirs. Four functions of RecBole are replaced, each by one that calls the original; see each for why.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+from recbole_pixel._replacing import replace_once
+
+MODELS = {"PixelSASRec": "sequential_recommender"}
+
+
+def is_pixel_model(name: str) -> bool:
+    """Whether ``name`` is a model of ours."""
+    return name in MODELS
+
+
+def register() -> None:
+    """Registers everything; calling it again changes nothing."""
+    _register_models()
+    _register_config()
+    _register_loader()
+    _register_quick_start()
+
+
+def _register_models() -> None:
+    import recbole.data.dataset
+    import recbole.trainer
+
+    from recbole_pixel.data.dataset import PixelSequentialDataset
+    from recbole_pixel.trainer import PixelTrainer
+
+    for name, folder in MODELS.items():
+        module = import_module(f"recbole_pixel.model.{folder}.{name.lower()}")
+        package = import_module(f"recbole.model.{folder}")
+        sys.modules[f"recbole.model.{folder}.{name.lower()}"] = module
+        setattr(package, name.lower(), module)
+        setattr(recbole.data.dataset, f"{name}Dataset", PixelSequentialDataset)
+        setattr(recbole.trainer, f"{name}Trainer", PixelTrainer)
+
+
+def _register_config() -> None:
+    """RecBole reads YAML from its own folder only; ours comes behind it, below what the user sets."""
+    from recbole.config import Config
+    from recbole.utils.argument_list import dataset_arguments
+
+    from recbole_pixel.config import DATASET_KEYS, add_internal_settings
+
+    dataset_arguments.extend(key for key in DATASET_KEYS if key not in dataset_arguments)
+    load = Config._load_internal_config_dict
+
+    def load_internal_config_dict(self: Any, model: str, model_class: Any, dataset: str) -> None:
+        load(self, model, model_class, dataset)
+        add_internal_settings(self, model, dataset)
+
+    replace_once(Config, "_load_internal_config_dict", load_internal_config_dict)
+
+
+def _register_loader() -> None:
+    """RecBole chooses loaders by a table inside a function; our models train from ours."""
+    import recbole.data.utils as data
+
+    from recbole_pixel.data.loader import PixelTrainDataLoader
+
+    choose = data.get_dataloader
+
+    def get_dataloader(config: Any, phase: str) -> Any:
+        ours = phase == "train" and is_pixel_model(config["model"])
+        return PixelTrainDataLoader if ours else choose(config, phase)
+
+    replace_once(data, "get_dataloader", get_dataloader)
+
+
+def _register_quick_start() -> None:
+    """``get_flops`` copies the model and would encode the catalogue under a profiler; ``load_data_and_model`` expects a
+    pickled Config where our checkpoints hold plain settings."""
+    import recbole.quick_start as package
+    import recbole.quick_start.quick_start as quick_start
+
+    from recbole_pixel.checkpoint import opening_our_checkpoint
+    from recbole_pixel.model.pixel_mixin import PixelMixin
+
+    count, load = quick_start.get_flops, quick_start.load_data_and_model
+
+    def get_flops(model: Any, *args: Any, **kwargs: Any) -> Any:
+        return 0 if isinstance(model, PixelMixin) else count(model, *args, **kwargs)
+
+    def load_data_and_model(model_file: str) -> Any:
+        with opening_our_checkpoint(model_file):
+            return load(model_file)
+
+    replace_once(quick_start, "get_flops", get_flops)
+    if package.load_data_and_model is load:
+        quick_start.load_data_and_model = package.load_data_and_model = load_data_and_model

@@ -1,0 +1,40 @@
+"""Results as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def result_lines(result: Mapping[str, Any]) -> list[str]:
+    """A run's result, for people: one line each for scores, cost and checkpoint, and the cold items'."""
+    tower = f" ({result['item_tower']})" if result["item_tower"] else ""
+    lines = [
+        f"{result['model']}{tower} on {result['dataset']}, seed {result['seed']}",
+        f"  best valid: {_scores(result['best_valid'])}",
+        f"  test:       {_scores(result['test'])}",
+        f"  {result['parameters']['trained']:,} parameters trained of {result['parameters']['total']:,}; "
+        f"{result['epochs']} epochs, {result['seconds_per_epoch']:.1f} s each; "
+        f"{result['pictures_per_epoch']:,} pictures encoded an epoch",
+    ]
+    if "cold" in result:
+        for name, among in (("all", "all items"), ("cold", "the cold ones")):
+            cold = result["cold"][name]
+            lines.append(
+                f"  {result['cold']['cases']} occurrences of {result['cold']['n_items']} cold items, among {among}: "
+                f"hit@10 {cold['hit@10']:.4f} (chance {cold['chance']:.4f}), ndcg@10 {cold['ndcg@10']:.4f}"
+            )
+    if result["checkpoint"]:
+        lines.append(f"  checkpoint: {result['checkpoint']}")
+    return lines
+
+
+def _scores(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items()) or "none"
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """``rows``, the first of them the header, as a Markdown table with aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])

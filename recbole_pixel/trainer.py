@@ -1,0 +1,132 @@
+"""RecBole's trainer, for models whose items are encoded."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.trainer import Trainer
+from torch.nn.utils import clip_grad_norm_
+from tqdm import tqdm
+
+from recbole_pixel.checkpoint import plain_config, read_checkpoint, write_checkpoint
+from recbole_pixel.data.loader import PixelTrainDataLoader
+from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
+from recbole_pixel.item_tower import ItemTower
+from recbole_pixel.training import autocast_type, learning_rate_factor, parameter_groups
+
+CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the device
+
+
+class PixelTrainer(HistoryMaskMixin, Trainer):
+    """Trains encoder and recommender with rates of their own; saves plain checkpoints.
+
+    What RecBole's trainer does (early stopping, validation, logging) it does here too.
+    """
+
+    def __init__(self, config: Any, model: Any) -> None:
+        super().__init__(config, model)
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        name = f"{config['model']}-{config['item_tower']}-{config['dataset']}-{stamp}.pth"
+        self.saved_model_file = os.path.join(self.checkpoint_dir, name)
+        self.autocast_type = autocast_type(config["precision"], torch.device(self.device))
+        self.scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
+        self.epoch_seconds: list[float] = []
+        self.epoch_encoded: list[int] = []
+
+    def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
+        config = self.config
+        encoder_rate = config["encoder_learning_rate"]
+        groups = parameter_groups(
+            self.model,
+            config["learning_rate"],
+            config["weight_decay"],
+            config["learning_rate"] if encoder_rate is None else encoder_rate,
+            config["encoder_weight_decay"],
+        )
+        return super()._build_optimizer(params=groups, **kwargs)
+
+    @property
+    def tower(self) -> Any:
+        """The model's item tower."""
+        return self.model.item_embedding
+
+    def fit(self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> tuple[float, Any]:
+        """RecBole's ``Trainer.fit``, after giving the loader the item inputs and the projection its start."""
+        if isinstance(self.tower, ItemTower):
+            if isinstance(train_data, PixelTrainDataLoader):
+                train_data.inputs = self.tower.inputs  # type: ignore[assignment]
+            if self.config["projection_init"] == "whiten" and self.start_epoch == 0:
+                self.tower.whiten_projection(self.config["projection_scale"])
+        n_steps = len(train_data) * self.epochs
+        factor = learning_rate_factor(self.config["lr_schedule"], self.config["warmup_steps"], n_steps)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
+        return super().fit(train_data, valid_data, *args, **kwargs)
+
+    def _train_epoch(
+        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
+    ) -> float:
+        """One pass over the training rows; returns the sum of the steps' losses."""
+        began, encoded = time.perf_counter(), self.tower.n_encoded
+        self.model.train()
+        loss_func = loss_func or self.model.calculate_loss
+        total = torch.zeros((), device=self.device)
+        progress = tqdm(train_data, f"Train {epoch_idx:>5}", len(train_data), disable=not show_progress, unit="batch")
+        for step, interaction in enumerate(progress):
+            total += self._train_step(interaction.to(self.device), loss_func)
+            if step % CHECK_EVERY == 0:
+                self._check_nan(total)
+        self._check_nan(total)
+        self.epoch_seconds.append(time.perf_counter() - began)
+        self.epoch_encoded.append(self.tower.n_encoded - encoded)
+        return total.item()
+
+    def _train_step(self, interaction: Any, loss_func: Any) -> torch.Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, self.autocast_type, enabled=self.autocast_type is not None):
+            losses = loss_func(interaction)
+        loss = sum(losses) if isinstance(losses, tuple) else losses
+        loss.backward()
+        if self.clip_grad_norm:
+            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+        self.optimizer.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        return loss.detach()
+
+    def _check_nan(self, loss: torch.Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the training loss is {loss.item()}; lower learning_rate or encoder_learning_rate, set clip_grad_norm, "
+                f"or train with precision: float32"
+            )
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        path = kwargs.pop("saved_model_file", self.saved_model_file)
+        state = {
+            "config": plain_config(self.config),
+            "epoch": epoch,
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score) if np.isfinite(self.best_valid_score) else None,
+            "state_dict": self.model.state_dict(),
+            "other_parameter": self.model.other_parameter(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        write_checkpoint(state, path)
+        if verbose:
+            self.logger.info(f"Saving current: {path}")
+
+    def resume_checkpoint(self, resume_file: str) -> None:
+        """Continues from a checkpoint of ours: weights, optimiser, epoch and early stopping."""
+        checkpoint = read_checkpoint(resume_file, self.device)
+        self.saved_model_file = str(resume_file)
+        self.start_epoch = checkpoint["epoch"] + 1
+        self.cur_step = checkpoint["cur_step"]
+        if checkpoint["best_valid_score"] is not None:
+            self.best_valid_score = checkpoint["best_valid_score"]
+        self.model.load_state_dict(checkpoint["state_dict"])
+        self.model.load_other_parameter(checkpoint.get("other_parameter"))
+        self.optimizer.load_state_dict(checkpoint["optimizer"])

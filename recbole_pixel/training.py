@@ -1,0 +1,80 @@
+"""The parts of a training run that know nothing of RecBole: parameter groups, schedule, precision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def parameter_groups(
+    model: nn.Module, rate: float, decay: float, encoder_rate: float, encoder_decay: float
+) -> list[dict[str, Any]]:
+    """Parameters that learn, in groups with a learning rate and weight decay of their own.
+
+    The encoder is what lies in ``item_embedding.encoder``; the projection belongs to the recommender. Biases and norms
+    are not decayed.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (name.startswith("item_embedding.encoder."), parameter.dim() > 1)
+            groups.setdefault(key, []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": encoder_rate if of_encoder else rate,
+            "weight_decay": (encoder_decay if of_encoder else decay) if decays else 0.0,
+        }
+        for (of_encoder, decays), parameters in groups.items()
+    ]
+
+
+def learning_rate_factor(schedule: str, n_warmup: int, n_steps: int) -> Callable[[int], float]:
+    """What the learning rate is multiplied with, by step.
+
+    Args:
+        schedule: ``constant`` or ``cosine`` (to zero at ``n_steps``).
+        n_warmup: steps over which the rate rises linearly from zero.
+        n_steps: length of the run.
+
+    Raises:
+        ValueError: ``schedule`` is neither.
+    """
+    if schedule not in ("constant", "cosine"):
+        raise ValueError(f"lr_schedule is {schedule!r}; expected constant or cosine")
+
+    def factor(step: int) -> float:
+        if step < n_warmup:
+            return (step + 1) / n_warmup
+        if schedule == "constant":
+            return 1.0
+        done = (step - n_warmup) / max(1, n_steps - n_warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    return factor
+
+
+PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
+
+
+def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
+    """The type of autocast, None for none; ``auto`` is bf16 on accelerators that compute in it.
+
+    Raises:
+        ValueError: unknown ``precision``.
+    """
+    if precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; expected auto, {', '.join(PRECISIONS)}")
+    return PRECISIONS[precision]
+
+
+def count_parameters(parameters: Iterable[nn.Parameter]) -> dict[str, int]:
+    """Numbers of parameters: ``total`` and ``trained``."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in parameters]
+    return {"total": sum(size for size, _ in sizes), "trained": sum(size for size, learns in sizes if learns)}
