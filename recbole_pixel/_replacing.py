@@ -11,8 +11,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-_MARK = "__recbole_pixel_shim__"
 _swapping = threading.RLock()
+_replaced: set[tuple[Any, str, Any]] = set()
 
 
 class Overlay(ModuleType):
@@ -81,11 +81,12 @@ def surround(owner: Any, name: str, scope: Callable[..., AbstractContextManager[
         with scope(*args, **kwargs):
             return original(*args, **kwargs)
 
-    replace_once(owner, name, surrounded)
+    replace_once(owner, name, surrounded, key=scope)
 
 
-def replace_once(owner: Any, name: str, replacement: Any) -> None:
-    """Sets `owner.name`, unless this function has set it before."""
-    if not hasattr(getattr(owner, name), _MARK):
-        setattr(replacement, _MARK, True)
+def replace_once(owner: Any, name: str, replacement: Any, key: Any = None) -> None:
+    """Sets `owner.name`, unless the same function of ours, known by its code or by `key`, has been set there before."""
+    done = (owner, name, key or replacement.__code__)
+    if done not in _replaced:
+        _replaced.add(done)
         setattr(owner, name, replacement)
