@@ -1,0 +1,52 @@
+"""One builder at a time for each store."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from recbole_pixel.store.durable import beside
+
+
+class BuildLock:
+    """Holds `path`.lock while a store is being built; the system releases it if the builder dies.
+
+    Raises:
+        BlockingIOError: another process is building the same store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = beside(path, ".lock")
+        self._handle: int | None = None
+
+    def __enter__(self) -> BuildLock:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        while self._handle is None:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(handle)
+                raise BlockingIOError(
+                    f"another process is building {self.path.with_suffix('')}; wait for it to end, "
+                    f"or stop it: its work is kept"
+                ) from None
+            if self._is_still_named(handle):
+                self._handle = handle
+            else:
+                os.close(handle)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._handle is not None:
+            self.path.unlink(missing_ok=True)
+            os.close(self._handle)
+            self._handle = None
+
+    def _is_still_named(self, handle: int) -> bool:
+        """False if the builder before us removed the file between our opening and our locking it."""
+        try:
+            return os.fstat(handle).st_ino == os.stat(self.path).st_ino
+        except FileNotFoundError:
+            return False

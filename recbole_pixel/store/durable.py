@@ -1,0 +1,138 @@
+"""Files and folders that are either there in full or not there at all, whatever interrupts the writing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from recbole_pixel.store.errors import StoreError
+
+MANIFEST = "manifest.json"
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The neighbour of `path` whose name carries `suffix`: the same file system, so renames are atomic."""
+    return path.with_name(path.name + suffix)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` under a temporary name, flushes it to the disk and renames it to `path`."""
+    temporary = beside(path, ".tmp")
+    with open(temporary, "w", encoding="utf-8") as stream:
+        json.dump(value, stream, ensure_ascii=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def read_manifest(folder: Path, format_name: str) -> dict[str, Any]:
+    """The manifest in `folder`, known to be of `format_name`.
+
+    Raises:
+        FileNotFoundError: no such folder; the message tells of an interrupted build where there is one.
+        StoreError: the folder holds no manifest, or not one of this format.
+    """
+    if not folder.exists():
+        raise FileNotFoundError(f"no store at {folder}{_interrupted(folder)}")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(
+            f"{folder} is not a store: it holds no {MANIFEST}; pictures of any other kind become a store "
+            f"by `recbole-pixel images build --source {folder} --out NAME/images.lmdb`"
+        ) from None
+    except ValueError as error:
+        raise StoreError(f"{folder / MANIFEST} is damaged ({error}); delete {folder} and build it again") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != format_name:
+        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+        raise StoreError(
+            f"{folder} holds {found!r}, expected {format_name!r}; point to a store of that kind, "
+            f"or delete it and build it again"
+        )
+    return manifest
+
+
+def _interrupted(folder: Path) -> str:
+    if beside(folder, ".replaced").exists() or beside(folder, ".partial").exists():
+        return ": its build was interrupted; run the same build again and it goes on where it stopped"
+    return "; make it with `recbole-pixel images build`, or check the path"
+
+
+def check_size(path: Path, expected: int) -> None:
+    """Raises StoreError unless `path` holds just `expected` bytes; mapping a shortened file would kill the process."""
+    try:
+        found = path.stat().st_size
+    except FileNotFoundError:
+        raise StoreError(
+            f"{path} is missing, its manifest promises {expected:,} bytes; copy the store again whole, "
+            f"or delete {path.parent} and build it again"
+        ) from None
+    if found != expected:
+        raise StoreError(
+            f"{path} holds {found:,} bytes, its manifest promises {expected:,}: a copy or a disk cut it "
+            f"short; copy the store again, or delete {path.parent} and build it again"
+        )
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal; read by pieces, never mapped."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while piece := stream.read(1 << 22):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def refuse_foreign(folder: Path, format_names: tuple[str, ...]) -> None:
+    """Raises FileExistsError if `folder` is something else than a store of ours, which replacing would destroy."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None
+    if found not in format_names:
+        raise FileExistsError(
+            f"{folder} exists and is not a store of this kind: it is not replaced; "
+            f"name another place, or remove it yourself"
+        )
+
+
+def recover(folder: Path) -> None:
+    """Ends a replacement that was cut off between its two renames, see `replace_folder`."""
+    replaced = beside(folder, ".replaced")
+    if not replaced.exists():
+        return
+    if folder.exists():
+        shutil.rmtree(replaced)
+    else:
+        os.rename(replaced, folder)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Gives `new` the name `folder`; what had that name before goes away, last of all.
+
+    A folder cannot be renamed onto a full one, so an older store steps aside first. Cut off in between, the older one
+    is found by `recover`, the new one is still complete under its temporary name.
+    """
+    replaced = beside(folder, ".replaced")
+    if folder.exists():
+        os.rename(folder, replaced)
+    os.rename(new, folder)
+    sync_folder(folder.parent)
+    if replaced.exists():
+        shutil.rmtree(replaced)
