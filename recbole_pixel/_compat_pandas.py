@@ -39,14 +39,18 @@ def fill_missing_values() -> None:
 
     Item and user features then keep NaN in the padding row: a token of -2**63, or a loss of NaN.
     """
+    if not _fills_a_column_in_place():
+        from recbole.data.dataset import Dataset
+
+        replace_once(Dataset, "_fill_nan", _filling_scalars_before(Dataset._fill_nan))
+
+
+def _fills_a_column_in_place() -> bool:
     frame = pd.DataFrame({"x": [np.nan]})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         frame["x"].fillna(0, inplace=True)
-    if frame["x"].isna().any():
-        from recbole.data.dataset import Dataset
-
-        replace_once(Dataset, "_fill_nan", _filling_scalars_before(Dataset._fill_nan))
+    return not frame["x"].isna().any()
 
 
 def _filling_scalars_before(fill_sequences: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -83,7 +87,7 @@ def _read_atomic_file(*args: Any, **kwargs: Any) -> pd.DataFrame:
 
 def count_elements_of_sequences() -> None:
     """dataset.py, kg_dataset.py, sequential_dataset.py count with `series.agg(len)`, one number in pandas >= 3."""
-    if isinstance(pd.Series([[0, 0]]).agg(len), pd.Series):
+    if _counts_elements():
         return
     from recbole.data.dataset import Dataset, KnowledgeBasedDataset, SequentialDataset
 
@@ -91,6 +95,12 @@ def count_elements_of_sequences() -> None:
         surround(Dataset, name, _agg_elementwise)
     surround(KnowledgeBasedDataset, "_reset_ent_remapID", _agg_elementwise)
     surround(SequentialDataset, "_benchmark_presets", _agg_elementwise)
+
+
+def _counts_elements() -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return isinstance(pd.Series([[0, 0]]).agg(len), pd.Series)
 
 
 def _agg_elementwise(*_: Any, **__: Any) -> AbstractContextManager[None]:
