@@ -1,0 +1,32 @@
+"""Raw data in, a RecBole data set with pictures out: NAME.inter, NAME.item, images.lmdb.
+
+`convert(pixelrec(...), "pixel200k")` or `convert(ml_100k(), "ml-100k-covers")`; any other table is a `Source` of
+`SourceTable`s. Nothing here imports torch or RecBole.
+"""
+
+from __future__ import annotations
+
+from recbole_pixel.convert.dataset import Conversion, Options, Source, convert
+from recbole_pixel.convert.interactions import InteractionColumns
+from recbole_pixel.convert.items import ItemColumn, ItemSource
+from recbole_pixel.convert.ml_100k import ml_100k
+from recbole_pixel.convert.pictures import ImageOptions, named_by_column
+from recbole_pixel.convert.pixelrec import pixelrec
+from recbole_pixel.convert.source_table import SourceTable
+from recbole_pixel.convert.summary import summary
+
+__all__ = [
+    "Conversion",
+    "ImageOptions",
+    "InteractionColumns",
+    "ItemColumn",
+    "ItemSource",
+    "Options",
+    "Source",
+    "SourceTable",
+    "convert",
+    "ml_100k",
+    "named_by_column",
+    "pixelrec",
+    "summary",
+]
