@@ -119,11 +119,11 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Converts, and prints the summary; returns the exit code."""
     # Imported here: the other commands need neither polars nor Pillow to start.
-    from recbole_pixel.convert import convert, summary
+    from recbole_pixel.convert import convert, summarise
     from recbole_pixel.convert.dataset import DEFAULT_OUT
 
     source = arguments.source(arguments)
-    print(summary(convert(source, arguments.name, arguments.out or DEFAULT_OUT, _options(arguments))))
+    print(summarise(convert(source, arguments.name, arguments.out or DEFAULT_OUT, _options(arguments))))
     return 0
 
 
@@ -141,15 +141,15 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 
 def _pixelrec(arguments: argparse.Namespace) -> Source:
-    from recbole_pixel.convert import pixelrec
+    from recbole_pixel.convert import pixelrec_source
 
-    return pixelrec(arguments.interactions, arguments.items, None if arguments.skip_images else arguments.images)
+    return pixelrec_source(arguments.interactions, arguments.items, None if arguments.skip_images else arguments.images)
 
 
 def _ml_100k(arguments: argparse.Namespace) -> Source:
-    from recbole_pixel.convert import ml_100k
+    from recbole_pixel.convert import ml_100k_source
 
-    return ml_100k(arguments.covers, with_images=not arguments.skip_images)
+    return ml_100k_source(arguments.covers, with_images=not arguments.skip_images)
 
 
 def _table(arguments: argparse.Namespace) -> Source:

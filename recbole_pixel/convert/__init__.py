@@ -1,7 +1,7 @@
 """Raw data in, a RecBole data set with pictures out: NAME.inter, NAME.item, images.lmdb.
 
-`convert(pixelrec(...), "pixel200k")` or `convert(ml_100k(), "ml-100k-covers")`; any other table is a `Source` of
-`SourceTable`s. Nothing here imports torch or RecBole.
+`convert(pixelrec_source(...), "pixel200k")` or `convert(ml_100k_source(), "ml-100k-covers")`; any other table is a
+`Source` of `SourceTable`s. Nothing here imports torch or RecBole.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from recbole_pixel.convert.dataset import Conversion, Options, Source, convert
 from recbole_pixel.convert.interactions import InteractionColumns
 from recbole_pixel.convert.items import ItemColumn, ItemSource
-from recbole_pixel.convert.ml_100k import ml_100k
+from recbole_pixel.convert.ml_100k import ml_100k_source
 from recbole_pixel.convert.pictures import ImageOptions, named_by_column
-from recbole_pixel.convert.pixelrec import pixelrec
+from recbole_pixel.convert.pixelrec import pixelrec_source
 from recbole_pixel.convert.source_table import SourceTable
-from recbole_pixel.convert.summary import summary
+from recbole_pixel.convert.summary import summarise
 
 __all__ = [
     "Conversion",
@@ -25,8 +25,8 @@ __all__ = [
     "Source",
     "SourceTable",
     "convert",
-    "ml_100k",
+    "ml_100k_source",
     "named_by_column",
-    "pixelrec",
-    "summary",
+    "pixelrec_source",
+    "summarise",
 ]

@@ -102,7 +102,9 @@ def _source(table: SourceTable, columns: InteractionColumns) -> pl.LazyFrame:
     frame = frame.select(pl.col(column).alias(name) for name, column in wanted.items())
     # A null user would belong to no range of users, and its row would be dropped uncounted.
     frame = frame.with_columns(pl.col("user").fill_null(""))
-    return frame if columns.time else frame.with_row_index("time").with_columns(pl.col("time").cast(pl.String))
+    if columns.time is None:
+        frame = frame.with_row_index("time")
+    return frame.select("user", "item", pl.col("time").cast(pl.String), *(["rating"] if columns.rating else []))
 
 
 def _survey(source: pl.LazyFrame, rows_per_pass: int) -> tuple[TimeKind, list[pl.Expr]]:

@@ -21,7 +21,7 @@ DRAWN = (
 POSTERS = "posters belong to the studios: keep them and what you derive from them to your own research"
 
 
-def ml_100k(covers: Path | None = None, with_images: bool = True) -> Source:
+def ml_100k_source(covers: Path | None = None, with_images: bool = True) -> Source:
     """MovieLens-100K as the source of a conversion: 943 users, 1,682 films, 100,000 ratings.
 
     Args:

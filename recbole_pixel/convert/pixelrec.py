@@ -29,7 +29,7 @@ INFO_COLUMNS: dict[str, FieldType] = {
 """The columns of PixelRec's item info, with RecBole's types; those that a file has are kept."""
 
 
-def pixelrec(interactions: Path, items: Path | None = None, images: Path | None = None) -> Source:
+def pixelrec_source(interactions: Path, items: Path | None = None, images: Path | None = None) -> Source:
     """PixelRec's files as the source of a conversion.
 
     Args:

@@ -13,7 +13,7 @@ N_NAMED = 5
 """Items named in a list of more."""
 
 
-def summary(conversion: Conversion) -> str:
+def summarise(conversion: Conversion) -> str:
     """The report of a conversion, as text of several lines."""
     return "\n".join(_lines(conversion))
 
