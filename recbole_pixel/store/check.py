@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -34,6 +35,7 @@ class CheckReport:
         corrupt: item token -> why its picture cannot be read.
         duplicates: groups of items whose pictures are equal pixel for pixel.
         damage: what is wrong with the file as a whole; None if nothing is, or it was not looked at.
+        is_scanned: the pictures were looked at; False if the file is too damaged for it.
     """
 
     store: str
@@ -44,6 +46,7 @@ class CheckReport:
     corrupt: dict[str, str] = field(default_factory=dict)
     duplicates: list[list[str]] = field(default_factory=list)
     damage: str | None = None
+    is_scanned: bool = True
 
     @property
     def is_clean(self) -> bool:
@@ -55,13 +58,18 @@ class CheckReport:
         items = "no items to compare with" if self.n_items is None else f"{self.n_items} items"
         lines = [f"{self.store}: {self.n_pictures} pictures, {items}"]
         lines += [f"damaged: {self.damage}"] if self.damage else []
-        lines.append(_line("missing (items without a picture)", self.missing, n_named))
-        lines.append(_line("corrupt", [f"{token} ({reason})" for token, reason in self.corrupt.items()], n_named))
-        lines.append(_line("orphaned (pictures without an item)", self.orphaned, n_named))
-        lines.append(
-            _line("duplicates (groups of equal pixels)", [" = ".join(group) for group in self.duplicates], n_named)
-        )
+        if self.is_scanned:
+            lines += self._counts(n_named)
         return "\n".join([*lines, "clean" if self.is_clean else "not clean"])
+
+    def _counts(self, n_named: int | None) -> list[str]:
+        corrupt = [f"{token} ({reason})" for token, reason in self.corrupt.items()]
+        return [
+            _line("missing (items without a picture)", self.missing, n_named),
+            _line("corrupt", corrupt, n_named),
+            _line("orphaned (pictures without an item)", self.orphaned, n_named),
+            _line("duplicates (groups of equal pixels)", [" = ".join(group) for group in self.duplicates], n_named),
+        ]
 
     def as_json(self) -> str:
         """All of the report as a JSON object."""
@@ -90,8 +98,9 @@ def check_store(
     report = CheckReport(str(store.path), len(store), None if items is None else len(items))
     if deep and file_digest(store.path / DATA) != store.manifest["file_digest"]:
         report.damage = "the file is not the one that was built: its digest differs; copy it again or build it again"
-        if not _scanned_apart(store, items, report):
-            report.damage += "; its index is damaged too, the pictures could not be looked at"
+        report.is_scanned = _scanned_apart(store, items, report)
+        if not report.is_scanned:
+            report.damage += "; its index is damaged too, so the pictures could not be looked at"
     else:
         _scan(store, items, report, workers, progress)
     return report
@@ -164,5 +173,6 @@ def _scanned_apart(store: ImageStore, items: Sequence[str] | None, report: Check
 
 
 def _scan_and_send(store: ImageStore, items: Sequence[str] | None, report: CheckReport, connection: Connection) -> None:
-    _scan(store, items, report, 1, False)
-    connection.send(report.__dict__)
+    with suppress(StoreError):  # the parent sees that nothing came
+        _scan(store, items, report, 1, False)
+        connection.send(report.__dict__)

@@ -28,27 +28,35 @@ def is_lmdb(file: Path) -> bool:
     return len(head) == 20 and struct.unpack_from("<I", head, 16)[0] == LMDB_MAGIC
 
 
-def check_complete(file: Path) -> None:
-    """Raises StoreError if `file` is shorter than its own header says.
+def promised_bytes(file: Path) -> int:
+    """How long an LMDB file must be for every page its header knows of; layout of `MDB_meta` in LMDB's mdb.c.
 
-    LMDB does not look: it maps the file and the first read behind its end kills the process with SIGBUS. Layout of the
-    two meta pages: `MDB_meta` in LMDB's mdb.c.
+    Raises:
+        StoreError: too short to have a header, or not LMDB.
     """
     if not is_lmdb(file):
         raise StoreError(f"{file} is not an LMDB data file, or its header is damaged; copy it again or build it again")
-    found = file.stat().st_size
     with open(file, "rb") as stream:
         first = stream.read(META_BYTES)
         page_bytes = struct.unpack_from("<I", first, 40)[0] if len(first) == META_BYTES else 0
         stream.seek(page_bytes)
         second = stream.read(META_BYTES)
     if len(second) < META_BYTES or not page_bytes:
-        raise StoreError(f"{file} holds {found:,} bytes, too few for an LMDB file; copy it again or build it again")
+        raise StoreError(f"{file} is cut short in its header; copy it again or build it again")
     last_page, _ = max((struct.unpack_from("<QQ", meta, 136) for meta in (first, second)), key=lambda meta: meta[1])
-    if found < (last_page + 1) * page_bytes:
+    return int(last_page + 1) * int(page_bytes)
+
+
+def check_complete(file: Path) -> None:
+    """Raises StoreError if `file` is shorter than its own header says.
+
+    LMDB does not look: it maps the file, and the first read behind its end kills the process with SIGBUS.
+    """
+    found, promised = file.stat().st_size, promised_bytes(file)
+    if found < promised:
         raise StoreError(
-            f"{file} holds {found:,} bytes, its header promises {(last_page + 1) * page_bytes:,}: a copy "
-            f"or a disk cut it short; copy it again (`mdb_copy -c` makes an exact one) or build it again"
+            f"{file} holds {found:,} bytes, its header promises {promised:,}: a copy or a disk cut it short; "
+            f"copy it again (`mdb_copy -c` makes an exact one) or build it again"
         )
 
 

@@ -62,8 +62,11 @@ class ImageStore:
     def tokens(self) -> list[str]:
         """All item tokens, in the order of their UTF-8 bytes."""
         opened = self._opened()
-        with opened.lmdb.begin(db=opened.databases[INDEX]) as transaction:
-            return [key.decode("utf-8") for key in transaction.cursor().iternext(keys=True, values=False)]
+        try:
+            with opened.lmdb.begin(db=opened.databases[INDEX]) as transaction:
+                return [key.decode("utf-8") for key in transaction.cursor().iternext(keys=True, values=False)]
+        except (lmdb.Error, UnicodeDecodeError) as error:
+            raise self._damaged(error) from error
 
     def read(self, token: str) -> bytes:
         """The encoded picture of an item, a copy.
@@ -92,8 +95,11 @@ class ImageStore:
                 entry = transaction.get(key, db=opened.databases[INDEX])
                 picture = transaction.get(key, db=opened.databases[PICTURES])
         except lmdb.Error as error:
-            raise StoreError(f"{self.path} is damaged ({error}); copy it again, or delete and rebuild it") from error
+            raise self._damaged(error) from error
         return IndexEntry.unpack(entry) if entry is not None else None, picture
+
+    def _damaged(self, error: Exception) -> StoreError:
+        return StoreError(f"{self.path} is damaged ({error}); copy it again, or delete and rebuild it")
 
     def _opened(self) -> Environment:
         """The environment of this process; checks first that the store is still the one whose manifest was read."""

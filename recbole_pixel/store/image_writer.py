@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import struct
 import zlib
@@ -13,7 +14,7 @@ from typing import Any
 import lmdb
 
 from recbole_pixel.store.durable import MANIFEST, beside, file_digest, read_manifest, replace_folder, write_json
-from recbole_pixel.store.environment import check_complete
+from recbole_pixel.store.environment import check_complete, promised_bytes
 from recbole_pixel.store.errors import StoreError
 from recbole_pixel.store.image_index import DATA, DATABASES, FORMAT, INDEX, PICTURES, IndexEntry
 
@@ -143,6 +144,17 @@ class ImageStoreWriter:
                 transaction.put(key, change[0].pack(), db=index)
                 if change[1] is not None:
                     transaction.put(key, change[1], db=pictures)
+        self._fill_up()
+
+    def _fill_up(self) -> None:
+        """Makes the file as long as its header says: LMDB leaves out last pages that a transaction took and gave back.
+
+        Else a whole file could not be told from one that was cut short.
+        """
+        file = self.partial / DATA
+        promised = promised_bytes(file)
+        if file.stat().st_size < promised:
+            os.truncate(file, promised)
 
     def _reopened(self) -> bool:
         """Opens the partial of an interrupted build; False if there is none that fits, or a damaged one."""
