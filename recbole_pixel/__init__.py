@@ -14,10 +14,11 @@ __version__ = "0.1.0"
 
 def _join_recbole() -> None:
     """Mends the imported RecBole, then registers our names in it."""
-    from recbole_pixel import _compat, registry
+    from recbole_pixel._compat import apply
+    from recbole_pixel.registry import register
 
-    _compat.apply()
-    registry.register()
+    apply()
+    register()
 
 
 run_after_import("recbole", _join_recbole)
