@@ -1,8 +1,7 @@
 """Interactions: read, checked, sorted by user and time, written as NAME.inter.
 
 Millions of rows pass through a bounded window: one streamed reading counts the rows of each user, then each range of
-users that fits the window is read, sorted and appended. Memory follows the window and the number of users and items,
-not the number of rows.
+users that fits the window is read, sorted and appended. Memory follows the window and the number of users and items.
 """
 
 from __future__ import annotations
@@ -20,6 +19,9 @@ from recbole_pixel.convert.times import TimeKind, as_time, as_written, dates_are
 
 ROWS_PER_PASS = 2_000_000
 """Rows sorted at once; about 150 bytes of memory each."""
+
+MAX_PASSES = 16
+"""Each pass reads the whole file: a file too large for so many passes is sorted in larger windows instead."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def write_interactions(
         columns: which columns they are in.
         out: the file to write; replaced if it is there.
         keep_duplicates: keep rows that repeat an earlier row's user, item, time and rating.
-        rows_per_pass: how many rows are sorted at once; a user with more is sorted alone.
+        rows_per_pass: how many rows are sorted at once, unless that takes more than `MAX_PASSES`; a user with more is
+            sorted alone.
 
     Raises:
         LookupError: a column is missing.
@@ -112,7 +115,7 @@ def _survey(source: pl.LazyFrame, rows_per_pass: int) -> tuple[TimeKind, list[pl
     time = pl.col("time")
     counts = source.select(time_counts(pl.when(~is_missing(time)).then(time)))
     totals, users = pl.collect_all([counts, source.group_by("user").len().sort("user")], engine="streaming")
-    window = (pl.col("len").cum_sum() - 1) // rows_per_pass
+    window = (pl.col("len").cum_sum() - 1) // max(rows_per_pass, users["len"].sum() // MAX_PASSES)
     bounds = users.group_by(window.alias("window"), maintain_order=True).agg(pl.first("user"), last=pl.last("user"))
     if bounds.height == 1:
         return time_kind(totals.row(0, named=True)), [pl.lit(True)]
