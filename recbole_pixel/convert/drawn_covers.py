@@ -87,4 +87,4 @@ def _write_title(cover: Image.Image, film: Film, ground: RGB) -> None:
     has_year = film.year is not None
     draw_text(draw, spoken(film.title), (20, HEIGHT + 1, SIDE - 20, SIDE - (25 if has_year else 12)), colour)
     if has_year:
-        draw.text((SIDE / 2, SIDE - 20), str(film.year), fill=colour, font=font(11), anchor="mm")
+        draw.text((SIDE / 2, SIDE - 19), str(film.year), fill=colour, font=font(11), anchor="mm")

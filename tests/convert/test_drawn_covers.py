@@ -121,4 +121,4 @@ def test_text_is_wrapped_to_fit() -> None:
     lines, size = wrapped("Wallace & Gromit: The Best of Aardman Animation", 184, 38)
     assert " ".join(lines) == "Wallace & Gromit: The Best of Aardman Animation"
     assert len(lines) * size * 1.12 <= 38
-    assert wrapped("Heat", 184, 38) == (["Heat"], 30)
+    assert wrapped("Heat", 184, 38) == (["Heat"], 28)
