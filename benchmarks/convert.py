@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 USERS, ITEMS = 200_000, 96_000
@@ -64,7 +65,7 @@ def measured(work: Callable[[Path, Path], None], csv: Path, folder: Path) -> tup
     return seconds, peak
 
 
-def _measure(work: Callable[[Path, Path], None], csv: Path, folder: Path, sender) -> None:  # type: ignore[no-untyped-def]
+def _measure(work: Callable[[Path, Path], None], csv: Path, folder: Path, sender: Connection) -> None:
     started = time.perf_counter()
     work(csv, folder)
     seconds = time.perf_counter() - started
