@@ -69,8 +69,8 @@ def python(folder: Path, code: str, cwd: Path) -> str:
     Other packages are found as they are here, but not this one, should it be installed as editable (-S).
     """
     packages = [path for path in sys.path if path.endswith("-packages")]
-    program = f"import site, sys; sys.path += {packages!r}; site.addsitedir({str(folder)!r})"
-    program += f"; sys.path.insert(0, {str(folder)!r})\n{code}"
+    program = f"import site, sys; sys.path = [{str(folder)!r}, *sys.path, *{packages!r}]\n"
+    program += f"site.addsitedir({str(folder)!r})\n{code}"
     line = [sys.executable, "-S", "-E", "-c", program]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, cwd=cwd)
     assert done.returncode == 0, done.stderr
