@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_pixel.catalogue import StepCatalogue
+from recbole_pixel.encoder.standardising import Standardising
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"none": nn.Identity, "relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
@@ -64,6 +65,8 @@ class ItemTower(nn.Module):
         n_items: size of the catalogue, the padding included.
         size: D, the width of the vectors; None leaves the features as they are (no projection).
         activation: one of ``none``, ``relu``, ``gelu``, ``tanh``, behind the projection.
+        standardise: shift and scale the features before the projection, as :meth:`fit_standardising` finds them.
+        scale: deviation of each dimension of the vectors at the start, where features are standardised.
         chunk: items per encoder pass when the table is built.
     """
 
@@ -76,6 +79,8 @@ class ItemTower(nn.Module):
         n_items: int,
         size: int | None,
         activation: str = "none",
+        standardise: bool = False,
+        scale: float = 0.02,
         chunk: int = 256,
     ) -> None:
         super().__init__()
@@ -83,7 +88,11 @@ class ItemTower(nn.Module):
             raise ValueError(f"projection_activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
         self.encoder = encoder
         n_features = int(encoder.n_features)  # type: ignore[arg-type]
+        self.standardising = Standardising(n_features) if standardise else nn.Identity()
         self.projection = nn.Identity() if size is None else nn.Linear(n_features, size)
+        if standardise and isinstance(self.projection, nn.Linear):
+            nn.init.normal_(self.projection.weight, std=scale / n_features**0.5)
+            nn.init.zeros_(self.projection.bias)
         self.activation = ACTIVATIONS[activation]()
         self.num_embeddings, self.embedding_dim, self.chunk = n_items, size or n_features, chunk
         self.catalogue: StepCatalogue | None = None
@@ -104,7 +113,7 @@ class ItemTower(nn.Module):
     def encode(self, arrays: Tensor) -> Tensor:
         """Vectors of items: ``arrays`` of shape (U, ...) on the tower's device, to (U, D)."""
         self.n_encoded += len(arrays)
-        return self.activation(self.projection(self.features(arrays)))
+        return self.activation(self.projection(self.standardising(self.features(arrays))))
 
     @contextmanager
     def step(
@@ -191,28 +200,13 @@ class ItemTower(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]
 
     @torch.no_grad()
-    def whiten_projection(self, scale: float) -> None:
-        """Starts the projection at the whitened leading principal components of the catalogue's features.
-
-        Features of a pretrained encoder lie in a narrow cone: a random projection of them makes all items look alike,
-        and training begins by undoing that. From here, the D output dimensions are uncorrelated over the catalogue and
-        of equal deviation.
-
-        Args:
-            scale: the deviation of each output dimension over the catalogue.
-        """
-        if not isinstance(self.projection, nn.Linear):
-            return
-        was_training = self.training
-        self.eval()
-        features = self._in_chunks(self.features, self.projection.in_features)[1:].double()
-        self.train(was_training)
-        mean = features.mean(0)
-        _, deviations, axes = torch.linalg.svd(features - mean, full_matrices=False)
-        rank = min(len(axes), self.projection.out_features, int((deviations > deviations[0] * 1e-6).sum()))
-        weight = axes[:rank] * (scale * len(features) ** 0.5 / deviations[:rank, None])
-        self.projection.weight[:rank] = weight.to(self.projection.weight)
-        self.projection.bias[:rank] = (-weight @ mean).to(self.projection.bias)
+    def fit_standardising(self) -> None:
+        """Fits shift and scale to the features that the encoder makes of the catalogue now."""
+        if isinstance(self.standardising, Standardising):
+            was_training = self.training
+            self.eval()
+            self.standardising.fit(self._in_chunks(self.features, len(self.standardising.center))[1:])
+            self.train(was_training)
 
 
 class _Hidden:

@@ -55,12 +55,12 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
         return self.model.item_embedding
 
     def fit(self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> tuple[float, Any]:
-        """RecBole's ``Trainer.fit``, after giving the loader the item inputs and the projection its start."""
+        """RecBole's ``Trainer.fit``, after giving the loader the item inputs and fitting the features' scale."""
         if isinstance(self.tower, ItemTower):
             if isinstance(train_data, PixelTrainDataLoader):
                 train_data.inputs = self.tower.inputs  # type: ignore[assignment]
-            if self.config["projection_init"] == "whiten" and self.start_epoch == 0:
-                self.tower.whiten_projection(self.config["projection_scale"])
+            if self.start_epoch == 0:
+                self.tower.fit_standardising()
         n_steps = len(train_data) * self.epochs
         factor = learning_rate_factor(self.config["lr_schedule"], self.config["warmup_steps"], n_steps)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)

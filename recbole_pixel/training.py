@@ -15,13 +15,13 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Parameters that learn, in groups with a learning rate and weight decay of their own.
 
-    The encoder is what lies in ``item_embedding.encoder``; the projection belongs to the recommender. Biases and norms
-    are not decayed.
+    The encoder's rate is that of the whole item tower: encoder and projection, as in PixelRec, whose projection is part
+    of its visual encoder. Biases and norms are not decayed.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (name.startswith("item_embedding.encoder."), parameter.dim() > 1)
+            key = (name.startswith(("item_embedding.encoder.", "item_embedding.projection.")), parameter.dim() > 1)
             groups.setdefault(key, []).append(parameter)
     return [
         {

@@ -47,9 +47,7 @@ class PixelTrainDataLoader(AbstractDataLoader):
         self.candidates = self._candidates(dataset)
         self.is_candidate = np.zeros(dataset.item_num, dtype=bool)
         self.is_candidate[self.candidates] = True
-        targets = dataset.inter_feat[dataset.iid_field].numpy()
-        counts = np.bincount(targets, minlength=dataset.item_num)
-        self.frequency = counts / counts.sum()
+        self.frequency = self._count_occurrences(dataset)
 
     def _init_batch_size_and_step(self) -> None:
         self.step = self.config["train_batch_size"]
@@ -68,6 +66,18 @@ class PixelTrainDataLoader(AbstractDataLoader):
         """Ids that may be ranked or drawn in training: all but the padding and the cold items."""
         ids = np.arange(1, dataset.item_num)
         return ids if dataset.cold is None else ids[~dataset.cold.is_cold[ids]]
+
+    @staticmethod
+    def _count_occurrences(dataset: Any) -> np.ndarray:
+        """Share of each item in all rows, (N,)."""
+        chunks = dataset.chunks
+        counts = np.zeros(dataset.item_num)
+        for first in range(0, len(chunks), 4096):
+            part = chunks[first : first + 4096]
+            rows = gather_windows(dataset.histories.items, part.start, part.length + 1, int(part.length.max()) + 1)
+            counts += np.bincount(rows.ravel(), minlength=dataset.item_num)
+        counts[0] = 0
+        return counts / max(counts.sum(), 1)
 
     def __len__(self) -> int:
         n_rows = int(self._dataset.chunks.length.sum()) if self.by_prefix else len(self._dataset.chunks)
@@ -117,10 +127,12 @@ class PixelTrainDataLoader(AbstractDataLoader):
             negatives[wanted == 0] = 0
             fields[self.config["NEG_PREFIX"] + dataset.iid_field] = negatives if not self.by_prefix else negatives[:, 0]
         batch = {field: torch.from_numpy(np.ascontiguousarray(values)) for field, values in fields.items()}
-        batch.update(self._catalogue(rng, own, negatives))
+        batch.update(self._catalogue(rng, own, negatives, int(length.sum()) + len(length)))
         return Interaction(batch)
 
-    def _catalogue(self, rng: np.random.Generator, own: np.ndarray, negatives: np.ndarray) -> dict[str, Tensor]:
+    def _catalogue(
+        self, rng: np.random.Generator, own: np.ndarray, negatives: np.ndarray, n_occurrences: int
+    ) -> dict[str, Tensor]:
         """The step's catalogue: every item that the batch names, each once; none where all items are."""
         if self.loss_type == "CE" and self.extra is None:
             if self._dataset.cold is None:
@@ -133,7 +145,6 @@ class PixelTrainDataLoader(AbstractDataLoader):
             ids = np.unique(np.concatenate([[0], own.ravel(), negatives.ravel(), drawn]))
         fields = {CATALOGUE_ID: torch.from_numpy(ids), CATALOGUE_CANDIDATE: torch.from_numpy(self.is_candidate[ids])}
         if self.loss_type == "CE" and self.extra is not None:
-            n_occurrences = int((own > 0).sum())
             log_q = log_inclusion(self.frequency[ids], n_occurrences, self.extra, len(self.candidates))
             fields[CATALOGUE_LOG_Q] = torch.from_numpy(log_q)
         return fields

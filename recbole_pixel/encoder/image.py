@@ -47,14 +47,25 @@ class ImageEncoder(nn.Module):
         self.train(self.training)
 
     def _cut_backbone(self) -> tuple[StageChain | None, int]:
-        chain = stage_chain(self.backbone)
+        chain = stage_chain(self.backbone) if self.tuning.kind == "top" else None
+        if chain is not None and not self._is_right(chain):
+            chain = None
         if chain is None and self.tuning.kind == "top":
             raise ValueError(
                 f"tune is {self.tuning}, but the stages of {self.name} ({type(self.backbone).__name__}) are not known; "
                 f"use frozen or full"
             )
-        n_stages = 0 if chain is None else len(chain.stages)
-        return chain, self.tuning.cut(n_stages)
+        return chain, self.tuning.cut(0 if chain is None else len(chain.stages))
+
+    @torch.no_grad()
+    def _is_right(self, chain: StageChain) -> bool:
+        """Whether ``chain`` computes what the model does: members of a family may do more between the stages."""
+        self.backbone.eval()
+        picture = torch.linspace(-1, 1, 3 * self.image_size**2).view(1, 3, self.image_size, self.image_size)
+        x = picture
+        for stage in (chain.stem, *chain.stages, chain.tail):
+            x = stage.run(x)
+        return torch.allclose(x, _features(self.backbone, picture), rtol=1e-3, atol=1e-4)
 
     def _freeze(self) -> None:
         if self.tuning.kind == "full":
@@ -66,7 +77,7 @@ class ImageEncoder(nn.Module):
     def _learning_modules(self) -> list[nn.Module]:
         if self.tuning.kind == "full":
             return [self.backbone]
-        if self.tuning.kind == "frozen" or self._chain is None:
+        if self._chain is None:
             return []
         stages = [*self._chain.stages[self._cut :], self._chain.tail]
         return [module for stage in stages for module in stage.modules]
@@ -112,7 +123,7 @@ class ImageEncoder(nn.Module):
         if self.tuning.kind == "full":
             return pixels
         x = self.normalise(pixels)
-        if self.tuning.kind == "frozen" or self._chain is None:
+        if self._chain is None:
             return _features(self.backbone, x)
         x = self._chain.stem.run(x)
         for stage in self._chain.stages[: self._cut]:

@@ -50,6 +50,8 @@ def _tower(config: Any, encoder: nn.Module, inputs: StoredInputs, table: nn.Embe
         table.num_embeddings,
         table.embedding_dim,
         activation=config["projection_activation"],
+        standardise=config["standardise_features"],
+        scale=config["projection_scale"],
         chunk=config["encoder_chunk"],
     )
 

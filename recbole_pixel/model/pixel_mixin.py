@@ -81,7 +81,9 @@ class PixelMixin:
             return
         self.loss_fct.catalogue = catalogue
         try:
-            if catalogue is not None and self.mask_collisions:
+            if catalogue is not None and (
+                catalogue.log_q is not None if self.mask_collisions == "auto" else self.mask_collisions
+            ):
                 self.loss_fct.collisions = self._collisions(catalogue, interaction)
             yield
         finally:

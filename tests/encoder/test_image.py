@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from recbole_pixel.encoder import ImageEncoder
+from recbole_pixel.encoder.tuning import Tuning
+
+
+def encoder(**settings) -> ImageEncoder:
+    return ImageEncoder("resnet18", **{"weights": "random", "image_size": 32, **settings})
+
+
+def trained(model: ImageEncoder) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def test_more_stages_train_more():
+    counts = [trained(encoder(tune=tune)) for tune in ("frozen", "top:1", "top:2", "full")]
+    assert counts[0] == 0
+    assert counts == sorted(set(counts))
+    assert counts[-1] == sum(p.numel() for p in encoder(tune="full").parameters())
+
+
+@pytest.mark.parametrize("tune", ["frozen", "full", "top:2"])
+def test_every_policy_gives_the_same_features_of_the_same_weights(tune):
+    torch.manual_seed(0)
+    whole = encoder(tune="full").eval()
+    other = encoder(tune=tune).eval()
+    other.load_state_dict(whole.state_dict())
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.allclose(other(pixels), whole(pixels), atol=1e-6)
+
+
+def test_pictures_are_normalised_by_the_mean_and_deviation_of_the_weights():
+    model = encoder()
+    assert model.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    grey = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)
+    expected = (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+    assert torch.allclose(model.normalise(grey)[0, :, 0, 0], expected)
+
+
+@pytest.mark.parametrize(("batch_norm", "moves"), [("frozen", False), ("train", True), ("auto", True)])
+def test_batch_norm_statistics_move_only_where_asked(batch_norm, moves):
+    model = encoder(tune="top:1", batch_norm=batch_norm).train()
+    norm = model.backbone.layer4[0].bn1
+    before = norm.running_mean.clone()
+    model(torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8))
+    assert (not torch.equal(norm.running_mean, before)) == moves
+    assert not model.backbone.layer1[0].bn1.training
+
+
+def test_vision_transformers_take_another_picture_size():
+    model = ImageEncoder("vit_tiny_patch16_224", weights="random", tune="top:1", image_size=64)
+    assert model(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape == (1, 192)
+
+
+@pytest.mark.parametrize("text", ["top", "top:0", "top:-1", "half", "lora"])
+def test_unknown_policies_are_refused(text):
+    with pytest.raises(ValueError, match="frozen, full, or top:K"):
+        Tuning.parse(text)
+
+
+def test_more_stages_than_there_are_is_refused():
+    with pytest.raises(ValueError, match="has 4 stages"):
+        encoder(tune="top:5")
+
+
+@pytest.mark.parametrize("name", ["xcit_nano_12_p16_224", "nf_regnet_b0"])
+def test_an_unknown_family_can_be_frozen_or_full_but_not_cut(name):
+    assert trained(ImageEncoder(name, weights="random", tune="frozen", image_size=64)) == 0
+    with pytest.raises(ValueError, match="use frozen or full"):
+        ImageEncoder(name, weights="random", tune="top:1", image_size=64)
+
+
+def test_the_trunks_identity_changes_with_weights_cut_and_size():
+    torch.manual_seed(0)
+    one = encoder(tune="top:1").trunk_identity()
+    for other in (encoder(tune="top:1"), encoder(tune="top:2"), encoder(tune="top:1", image_size=64)):
+        assert other.trunk_identity() != one
