@@ -29,7 +29,6 @@ CHOICES = {
     "train_rows": ("sequence", "prefix"),
     "missing_image": ("error", "mean", "drop"),
     "projection_activation": ("none", "relu", "gelu", "tanh"),
-    "projection_init": ("whiten", "normal"),
     "batch_norm": ("auto", "frozen", "train"),
     "trunk_cache": ("auto", "off"),
     "lr_schedule": ("constant", "cosine"),
@@ -177,16 +176,7 @@ def make_config(model: str, dataset: str, files: Iterable[str | Path] = (), sett
         SettingError: an unknown model, key or value.
         FileNotFoundError: no such file or dataset.
     """
-    from recbole.config import Config
-
-    class CommandConfig(Config):  # type: ignore[misc]
-        """RecBole's, whose values are typed already: it would ``eval`` every string."""
-
-        def _convert_config_dict(self, config_dict: Any) -> Any:
-            return config_dict
-
-        def _load_cmd_line(self) -> dict[str, Any]:
-            return {}
+    from recbole_pixel.command_config import CommandConfig
 
     merged: dict[str, Any] = {}
     for file in files:
