@@ -38,6 +38,8 @@ def plain_config(config: Any) -> dict[str, Any]:
     settings = {key: value for key, value in config.final_config_dict.items() if key not in (*DERIVED, *PER_RUN)}
     path = Path(settings["data_path"])
     settings["data_path"] = str(path.parent if path.name == settings["dataset"] else path)
+    if (settings["train_neg_sample_args"] or {}).get("distribution") == "none":
+        settings["train_neg_sample_args"] = None  # RecBole writes "none" and does not read it
     return plain(settings)
 
 

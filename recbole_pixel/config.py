@@ -74,12 +74,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return settings or {}
 
 
-def add_internal_settings(config: Any, model: str, dataset: str) -> None:
-    """Adds our defaults to RecBole's Config while it loads: overall, model, dataset, and the dataset's per model.
+def add_internal_settings(config: Any, model: str, model_class: type, dataset: str) -> None:
+    """Adds our defaults to RecBole's Config while it loads: overall, parent, model, dataset, the dataset's per model.
 
     Args:
         config: the Config, its ``external_config_dict`` known.
         model: name of the model; RecBole's own get our settings in our command only.
+        model_class: the model; its RecBole parent's YAML counts.
         dataset: name of the dataset.
     """
     from recbole_pixel.registry import is_pixel_model
@@ -88,9 +89,10 @@ def add_internal_settings(config: Any, model: str, dataset: str) -> None:
     if not ours and not _for_any_model.get():
         return
     folder, settings = properties_dir(), config.internal_config_dict
-    settings.update(read_yaml(folder / "overall.yaml"))
+    settings.update({key: value for key, value in read_yaml(folder / "overall.yaml").items() if ours or _is_protocol(key)})
     per_model: dict[str, Any] = {}
-    for path in (folder / "model" / f"{model}.yaml", folder / "dataset" / f"{dataset}.yaml"):
+    paths = [folder / "model" / f"{model}.yaml", folder / "dataset" / f"{dataset}.yaml"]
+    for path in [*_parent_yaml(model_class), *paths]:
         if path.is_file():
             found = read_yaml(path)
             per_model = found.pop(PER_MODEL, None) or {}
@@ -101,6 +103,22 @@ def add_internal_settings(config: Any, model: str, dataset: str) -> None:
         settings.update(per_model.get(key) or {})
     if not ours:
         _fit_loss(settings, external)
+
+
+def _is_protocol(key: str) -> bool:
+    """Whether a key of overall.yaml is about data and evaluation: how RecBole's models train stays RecBole's."""
+    from recbole.utils.argument_list import training_arguments
+
+    return key not in (*training_arguments, "loss_type")
+
+
+def _parent_yaml(model_class: type) -> list[Path]:
+    """RecBole's YAML of the nearest class of RecBole that ``model_class`` is."""
+    import recbole
+
+    folder = Path(recbole.__file__).parent / "properties" / "model"
+    names = (base.__name__ for base in model_class.__mro__ if base.__module__.startswith("recbole."))
+    return [path for path in (folder / f"{name}.yaml" for name in names) if path.is_file()][:1]
 
 
 def _fit_loss(settings: dict[str, Any], external: Mapping[str, Any]) -> None:
@@ -196,17 +214,15 @@ def make_config(model: str, dataset: str, files: Iterable[str | Path] = (), sett
 
 
 @cache
-def model_names() -> tuple[str, ...]:
-    """Names of all models: ours and RecBole's."""
+def recbole_models() -> frozenset[str]:
+    """Names of RecBole's own models."""
     import recbole.model
 
-    from recbole_pixel.registry import MODELS
-
-    names = set(MODELS)
+    names = set()
     root = Path(recbole.model.__file__).parent
     for path in root.glob("*_recommender/*.py"):
         names.update(re.findall(r"^class (\w+)\(", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
-    return tuple(sorted(names))
+    return frozenset(names)
 
 
 def check_model(model: str) -> None:
@@ -215,8 +231,11 @@ def check_model(model: str) -> None:
     Raises:
         SettingError: names the nearest.
     """
-    if model not in model_names():
-        raise SettingError(f"there is no model {model!r}{nearest(model, model_names())}")
+    from recbole_pixel.registry import MODELS
+
+    names = recbole_models() | set(MODELS)
+    if model not in names:
+        raise SettingError(f"there is no model {model!r}{nearest(model, sorted(names))}")
 
 
 def check_dataset(config: Any) -> None:

@@ -22,6 +22,8 @@ from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.registry import is_pixel_model
 from recbole_pixel.training import count_parameters
 
+SCORES_AT_A_TIME = 2**24  # 64 MB
+
 
 def run(
     model: str,
@@ -63,8 +65,8 @@ def run(
         "item_tower": config["item_tower"] if is_pixel_model(model) else None,
         "dataset": config["dataset"],
         "seed": config["seed"],
-        "best_valid": dict(best_valid or {}),
-        "test": dict(trainer.evaluate(test, load_best_model=saved and _learns(config), show_progress=False) or {}),
+        "best_valid": _plain(best_valid),
+        "test": _plain(trainer.evaluate(test, load_best_model=saved and _learns(config), show_progress=False)),
         "checkpoint": trainer.saved_model_file if saved and _learns(config) else None,
         "parameters": count_parameters(network.parameters()),
         **_cost(trainer, seconds),
@@ -75,6 +77,10 @@ def run(
     if config["result_file"]:
         write_result(result, Path(config["result_file"]))
     return result
+
+
+def _plain(scores: Mapping[str, Any] | None) -> dict[str, float]:
+    return {name: float(value) for name, value in (scores or {}).items()}
 
 
 def _learns(config: Any) -> bool:
@@ -96,6 +102,8 @@ def prepare_data(config: Any) -> tuple[Any, Any, Any, Any]:
     with _tracking(config):
         dataset = create_dataset(config)
     getLogger().info(dataset)
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:  # there it counts scores, and 512 of them are one user's, at best
+        config["eval_batch_size"] = max(config["eval_batch_size"], SCORES_AT_A_TIME)
     return (dataset, *data_preparation(config, dataset))
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 from recbole_pixel._replacing import replace_once
@@ -28,20 +30,45 @@ def register() -> None:
     _register_quick_start()
 
 
+def add_model(model_class: type) -> type:
+    """Lets RecBole and our command find a sequential pixel model of your own by its name; returns it (a decorator, too).
+
+    Its defaults are ours, and those of its RecBole parent's YAML.
+
+    Raises:
+        TypeError: ``model_class`` is no :class:`~recbole_pixel.model.pixel_mixin.PixelMixin` before a RecBole class.
+    """
+    from recbole.model.abstract_recommender import SequentialRecommender
+
+    from recbole_pixel.model.pixel_mixin import PixelMixin
+
+    if not (issubclass(model_class, PixelMixin) and issubclass(model_class, SequentialRecommender)):
+        raise TypeError(f"{model_class.__name__} is not of the form class PixelX(PixelMixin, X), X sequential in RecBole")
+    name, folder = model_class.__name__, "sequential_recommender"
+    module = ModuleType(f"recbole.model.{folder}.{name.lower()}")
+    module.__spec__ = ModuleSpec(module.__name__, None)
+    setattr(module, name, model_class)
+    MODELS[name] = folder
+    _register_module(name, folder, module)
+    return model_class
+
+
 def _register_models() -> None:
+    for name, folder in MODELS.items():
+        _register_module(name, folder, import_module(f"recbole_pixel.model.{folder}.{name.lower()}"))
+
+
+def _register_module(name: str, folder: str, module: ModuleType) -> None:
     import recbole.data.dataset
     import recbole.trainer
 
     from recbole_pixel.data.dataset import PixelSequentialDataset
     from recbole_pixel.trainer import PixelTrainer
 
-    for name, folder in MODELS.items():
-        module = import_module(f"recbole_pixel.model.{folder}.{name.lower()}")
-        package = import_module(f"recbole.model.{folder}")
-        sys.modules[f"recbole.model.{folder}.{name.lower()}"] = module
-        setattr(package, name.lower(), module)
-        setattr(recbole.data.dataset, f"{name}Dataset", PixelSequentialDataset)
-        setattr(recbole.trainer, f"{name}Trainer", PixelTrainer)
+    sys.modules[f"recbole.model.{folder}.{name.lower()}"] = module
+    setattr(import_module(f"recbole.model.{folder}"), name.lower(), module)
+    setattr(recbole.data.dataset, f"{name}Dataset", PixelSequentialDataset)
+    setattr(recbole.trainer, f"{name}Trainer", PixelTrainer)
 
 
 def _register_config() -> None:
@@ -56,7 +83,7 @@ def _register_config() -> None:
 
     def load_internal_config_dict(self: Any, model: str, model_class: Any, dataset: str) -> None:
         load(self, model, model_class, dataset)
-        add_internal_settings(self, model, dataset)
+        add_internal_settings(self, model, model_class, dataset)
 
     replace_once(Config, "_load_internal_config_dict", load_internal_config_dict)
 
@@ -95,5 +122,5 @@ def _register_quick_start() -> None:
             return load(model_file)
 
     replace_once(quick_start, "get_flops", get_flops)
-    if package.load_data_and_model is load:
-        quick_start.load_data_and_model = package.load_data_and_model = load_data_and_model
+    replace_once(quick_start, "load_data_and_model", load_data_and_model)
+    package.load_data_and_model = quick_start.load_data_and_model
