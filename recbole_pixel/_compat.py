@@ -34,6 +34,7 @@ def apply() -> None:
     silence_known_warnings()
     warn_of_untried_pandas()
     name_numpy_aliases()
+    keep_anomaly_detection_off()
     import_quick_start()
     set_numpy_aliases_of_config()
     trust_own_checkpoints()
@@ -69,6 +70,17 @@ def name_numpy_aliases() -> None:
     for alias, scalar in (("float_", np.float64), ("complex_", np.complex128), ("unicode_", np.str_)):
         if not hasattr(np, alias):
             setattr(np, alias, scalar)
+
+
+def keep_anomaly_detection_off() -> None:
+    """sine.py switches autograd's anomaly detection on when it is imported, for all models of the process.
+
+    It comes along with any sequential model, makes each step dearer, and raises RuntimeError from the middle of a
+    backward pass where the trainer would say that the loss is not a number. Who switched it on before keeps it.
+    """
+    was_on = torch.is_anomaly_enabled()
+    importlib.import_module("recbole.model.sequential_recommender.sine")
+    torch.autograd.set_detect_anomaly(was_on)
 
 
 def set_numpy_aliases_of_config() -> None:
