@@ -56,14 +56,16 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
 
     def fit(self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         """RecBole's ``Trainer.fit``, after giving the loader the item inputs and fitting the features' scale."""
+        if isinstance(train_data, PixelTrainDataLoader):
+            train_data.epoch = self.start_epoch  # a resumed run goes on with the batches of the next epoch
         if isinstance(self.tower, ItemTower):
             if isinstance(train_data, PixelTrainDataLoader):
                 train_data.inputs = self.tower.inputs  # type: ignore[assignment]
             if self.start_epoch == 0:
                 self.tower.fit_standardising()
-        n_steps = len(train_data) * self.epochs
+        n_steps, n_done = len(train_data) * self.epochs, len(train_data) * self.start_epoch
         factor = learning_rate_factor(self.config["lr_schedule"], self.config["warmup_steps"], n_steps)
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: factor(n_done + step))
         return super().fit(train_data, valid_data, *args, **kwargs)
 
     def _train_epoch(

@@ -339,14 +339,7 @@ def test_runs_of_recbole_show_no_warnings(config: Callable[..., Config], tmp_pat
     assert "Warning" not in done.stderr, done.stderr
 
 
-def test_anomaly_detection_stays_as_the_user_left_it():
-    """recbole.model.sequential_recommender.sine switches it on, which doubles the time of a training step."""
-    code = """
-import torch, recbole_pixel
-torch.autograd.set_detect_anomaly({before})
-import recbole.quick_start, recbole.model.sequential_recommender.sine
-print(torch.is_anomaly_enabled())
-"""
-    for before in (False, True):
-        done = subprocess.run([sys.executable, "-c", code.format(before=before)], capture_output=True, text=True)
-        assert done.stdout.split() == [str(before)], done.stderr[-1000:]
+def test_anomaly_detection_is_not_switched_on_for_everybody():
+    """recbole.model.sequential_recommender.sine does so on import, which doubles the time of a training step."""
+    assert "recbole.model.sequential_recommender.sine" in sys.modules
+    assert not torch.is_anomaly_enabled()
