@@ -22,7 +22,7 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
             cold = result["cold"][name]
             lines.append(
                 f"  {result['cold']['cases']} occurrences of {result['cold']['n_items']} cold items, among {among}: "
-                f"hit@10 {cold['hit@10']:.4f} (chance {cold['chance']:.4f}), ndcg@10 {cold['ndcg@10']:.4f}"
+                f"hit@10 {_score(cold['hit@10'])} (chance {_score(cold['chance'])}), ndcg@10 {_score(cold['ndcg@10'])}"
             )
     if result["checkpoint"]:
         lines.append(f"  checkpoint: {result['checkpoint']}")
@@ -31,6 +31,10 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
 
 def _scores(scores: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in scores.items()) or "none"
+
+
+def _score(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:

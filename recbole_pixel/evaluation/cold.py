@@ -30,12 +30,13 @@ def evaluate_cold(model: Any, dataset: Any, device: torch.device, batch_size: in
 
     Returns:
         ``n_items`` and ``cases``; under ``all`` and ``cold``, by the items ranked among: ``hit@10``, ``ndcg@10`` and
-        ``chance``, the HR@10 of a random order.
+        ``chance``, the HR@10 of a random order; None where there are no cases.
     """
     cold, histories = dataset.cold, dataset.histories
     model.eval()
-    ranks: dict[str, list[Tensor]] = {"all": [], "cold": []}
-    n_ranked: dict[str, list[Tensor]] = {"all": [], "cold": []}
+    none = torch.zeros(0, device=device)
+    ranks: dict[str, list[Tensor]] = {"all": [none], "cold": [none]}
+    n_ranked: dict[str, list[Tensor]] = {"all": [none], "cold": [none]}
     is_cold = torch.from_numpy(cold.is_cold).to(device)
     for first in range(0, len(cold), batch_size):
         part = slice(first, min(first + batch_size, len(cold)))
@@ -87,7 +88,9 @@ def target_ranks(scores: Tensor, targets: Tensor) -> Tensor:
     return above + equal / 2
 
 
-def _summary(ranks: Tensor, n_ranked: Tensor) -> dict[str, float]:
+def _summary(ranks: Tensor, n_ranked: Tensor) -> dict[str, float | None]:
+    if len(ranks) == 0:
+        return {f"hit@{TOP}": None, f"ndcg@{TOP}": None, "chance": None}
     hits = ranks < TOP
     gain = hits / torch.log2(ranks.clamp(max=TOP) + 2)
     return {
