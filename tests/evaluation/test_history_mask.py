@@ -121,13 +121,11 @@ def test_consumed_lists_every_item_of_every_row():
     assert items.tolist() == [8, 5, 6, 7]
 
 
-def test_a_general_model_is_masked_by_recbole_as_ever(tmp_path, settings):
-    """Pop runs in the same command: its history comes from RecBole and is not masked twice or less."""
-    world(tmp_path, {"u": "abcd", "v": "abce", "p": "dabc", "q": "dbac", "r": "cdab", "s": "cdba"})
-    from recbole_pixel.quick_start import run
-
-    result = run("Pop", "w", settings={**settings, **TOP_1})
-    assert result["test"]["recall@1"] == 0.8333, "of what each has left, e is the least popular; v wants it"
+@pytest.mark.parametrize("mask_history", [True, False])
+def test_a_general_model_is_masked_by_recbole_as_ever(tmp_path, settings, mask_history):
+    world(tmp_path, {"u": "abcd", "v": "bacd", "x": "cbad"})
+    scores = {"a": 9.0, "b": 8.0, "c": 7.0, "d": 6.0}
+    assert evaluated("w", settings, "BPR", scores, mask_history=mask_history, **TOP_1)["recall@1"] == 1.0
 
 
 def test_batches_of_recbole_without_our_fields_are_left_alone(tmp_path, settings):
