@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from recbole_pixel.properties_path import properties_dir
+from recbole_pixel.setting_types import documented_types, mismatch
 
 DATASET_KEYS = (
     "item_tower", "images", "missing_image", "shuffle_images", "cold_items", "cold_split", "train_rows", "rows_per_user"
@@ -33,6 +34,7 @@ CHOICES = {
     "trunk_cache": ("auto", "off"),
     "lr_schedule": ("constant", "cosine"),
     "precision": ("auto", "float32", "bf16"),
+    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
 }
 
 
@@ -89,7 +91,9 @@ def add_internal_settings(config: Any, model: str, model_class: type, dataset: s
     if not ours and not _for_any_model.get():
         return
     folder, settings = properties_dir(), config.internal_config_dict
-    settings.update({key: value for key, value in read_yaml(folder / "overall.yaml").items() if ours or _is_protocol(key)})
+    settings.update(
+        {key: value for key, value in read_yaml(folder / "overall.yaml").items() if ours or _is_protocol(key)}
+    )
     per_model: dict[str, Any] = {}
     paths = [folder / "model" / f"{model}.yaml", folder / "dataset" / f"{dataset}.yaml"]
     for path in [*_parent_yaml(model_class), *paths]:
@@ -163,25 +167,31 @@ def check_settings(settings: Mapping[str, Any], where: str) -> None:
             hint = nearest(str(value), CHOICES[key])
             raise SettingError(f"{where}: {key} is {value!r}, expected one of {', '.join(CHOICES[key])}{hint}")
     _check_types(settings, where)
+    _check_metrics(settings, where)
 
 
 def _check_types(settings: Mapping[str, Any], where: str) -> None:
-    defaults = read_yaml(properties_dir() / "overall.yaml")
+    types = documented_types(properties_dir())
     for key, value in settings.items():
-        default = defaults.get(key)
-        if isinstance(default, bool):
-            right, kind = isinstance(value, bool), "True or False"
-        elif isinstance(default, (int, float)):
-            right = isinstance(value, (int, float)) and not isinstance(value, bool)
-            kind = "a whole number" if isinstance(default, int) else "a number"
-            right = right and not (isinstance(default, int) and isinstance(value, float) and not value.is_integer())
-        else:
-            continue
-        if not right and value is not None:
-            raise SettingError(f"{where}: {key} is {value!r}, expected {kind}")
+        expected = mismatch(types.get(key, ()), value) if key in types else ""
+        if expected:
+            raise SettingError(f"{where}: {key} is {value!r}, expected {expected}")
 
 
-def make_config(model: str, dataset: str, files: Iterable[str | Path] = (), settings: Mapping[str, Any] | None = None) -> Any:
+def _check_metrics(settings: Mapping[str, Any], where: str) -> None:
+    from recbole.evaluator.register import metrics_dict
+
+    named = [("metrics", name) for name in settings.get("metrics") or ()]
+    if settings.get("valid_metric"):
+        named.append(("valid_metric", str(settings["valid_metric"]).partition("@")[0]))
+    for key, name in named:
+        if str(name).lower() not in metrics_dict:
+            raise SettingError(f"{where}: {key}: there is no metric {name!r}{nearest(str(name), metrics_dict)}")
+
+
+def make_config(
+    model: str, dataset: str, files: Iterable[str | Path] = (), settings: Mapping[str, Any] | None = None
+) -> Any:
     """The Config of our own command: our protocol for any model, nothing evaluated as code, ``sys.argv`` left alone.
 
     Args:
