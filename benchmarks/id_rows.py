@@ -94,9 +94,9 @@ def quality(options: argparse.Namespace) -> None:
     from recbole_pixel.quick_start import run
 
     shared = {"stopping_step": options.patience, "metric_decimal_place": 4}
-    own = {key: value for key, value in (("train_batch_size", 2048), ("learner", "adam"), ("weight_decay", 0.0))}
+    own = {"train_batch_size": 2048, "learner": "adam", "weight_decay": 0.0}
     runs = {
-        "ID twin": ("PixelSASRec", {"item_tower": "id"}),
+        "ID twin": ("PixelSASRec", {"item_tower": "id", "rows_per_user": None}),
         "RecBole's SASRec, its defaults": ("SASRec", {**own, "learning_rate": 0.001}),
         "RecBole's SASRec, the twin's dropout": (
             "SASRec",
@@ -111,9 +111,12 @@ def quality(options: argparse.Namespace) -> None:
             result = run(model, options.dataset, settings=settings(options, seed=seed, **shared, **chosen), saved=True)
             found.append(result["test"]["ndcg@10"])
             print(
-                f"  {name}, seed {seed}: {result['test']}, {result['epochs']} epochs, {result['seconds']:.0f} s", flush=True
+                f"  {name}, seed {seed}: {result['test']}, {result['epochs']} epochs, {result['seconds']:.0f} s",
+                flush=True,
             )
-        print(f"{name}: NDCG@10 {statistics.mean(found):.4f} (seeds {', '.join(f'{v:.4f}' for v in found)})", flush=True)
+        print(
+            f"{name}: NDCG@10 {statistics.mean(found):.4f} (seeds {', '.join(f'{v:.4f}' for v in found)})", flush=True
+        )
 
 
 def main() -> None:

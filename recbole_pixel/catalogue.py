@@ -86,7 +86,7 @@ class CatalogueCrossEntropy(nn.Module):
 
 
 class PairwiseCrossEntropy(nn.Module):
-    """Binary cross entropy of a positive and a negative score, as SASRec was published with (Kang and McAuley, 2018)."""
+    """Binary cross entropy of a positive and a negative score, SASRec's loss as published (Kang and McAuley, 2018)."""
 
     def forward(self, positive: Tensor, negative: Tensor) -> Tensor:
         """The mean over pairs of ``-log sigmoid(positive) - log(1 - sigmoid(negative))``; both of shape (T,)."""

@@ -68,7 +68,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         SettingError: it is not YAML, or not a mapping.
     """
     try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506 - a SafeLoader
+        settings = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except yaml.YAMLError as error:
         raise SettingError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(settings or {}, dict):
@@ -126,7 +126,7 @@ def _parent_yaml(model_class: type) -> list[Path]:
 
 
 def _fit_loss(settings: dict[str, Any], external: Mapping[str, Any]) -> None:
-    """RecBole's sequential models refuse negatives with cross entropy, which is their default, and set them by default."""
+    """RecBole's sequential models refuse negatives with cross entropy, yet both are its defaults."""
     from recbole.utils import ModelType
 
     loss = external.get("loss_type", settings.get("loss_type"))

@@ -13,7 +13,12 @@ from torch.nn import functional as F
 from recbole_pixel.catalogue import StepCatalogue
 from recbole_pixel.encoder.standardising import Standardising
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"none": nn.Identity, "relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "none": nn.Identity,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+}
 
 
 class ItemInputs(Protocol):
@@ -37,7 +42,11 @@ class IDTower(nn.Embedding):
 
     @contextmanager
     def step(
-        self, ids: Tensor | None, arrays: Tensor | None = None, log_q: Tensor | None = None, is_candidate: Tensor | None = None
+        self,
+        ids: Tensor | None,
+        arrays: Tensor | None = None,
+        log_q: Tensor | None = None,
+        is_candidate: Tensor | None = None,
     ) -> Iterator[StepCatalogue | None]:
         """Within it, the catalogue holds ``ids`` only; without ``ids``, all items."""
         if ids is not None:
@@ -117,7 +126,11 @@ class ItemTower(nn.Module):
 
     @contextmanager
     def step(
-        self, ids: Tensor | None, arrays: Tensor | None = None, log_q: Tensor | None = None, is_candidate: Tensor | None = None
+        self,
+        ids: Tensor | None,
+        arrays: Tensor | None = None,
+        log_q: Tensor | None = None,
+        is_candidate: Tensor | None = None,
     ) -> Iterator[StepCatalogue | None]:
         """Encodes a step's items, once; within it, look-ups by id read their vectors.
 
@@ -197,7 +210,7 @@ class ItemTower(nn.Module):
 
     def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
         self.drop_table()
-        super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]
+        super()._load_from_state_dict(*args, **kwargs)
 
     @torch.no_grad()
     def fit_standardising(self) -> None:

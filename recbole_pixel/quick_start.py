@@ -52,7 +52,7 @@ def run(
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     getLogger().info(config)
-    whole, train, valid, test = prepare_data(config)
+    _, train, valid, test = prepare_data(config)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     network = get_model(config["model"])(config, train._dataset).to(config["device"])
     getLogger().info(network)
@@ -146,7 +146,11 @@ def versions() -> dict[str, str]:
     from importlib.metadata import version
 
     names = ("recbole", "torch", "torchvision", "timm", "numpy", "pandas")
-    return {"recbole_pixel": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}
+    return {
+        "recbole_pixel": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+    }
 
 
 def write_result(result: Mapping[str, Any], path: Path) -> None:

@@ -1,7 +1,7 @@
 """Makes RecBole find our models, datasets, loaders, trainer and YAML by name.
 
-RecBole looks models up as modules of its own package, trainers and datasets as attributes of its modules; these get ours
-beside theirs. Four functions of RecBole are replaced, each by one that calls the original; see each for why.
+RecBole looks models up as modules of its own package, trainers and datasets as attributes of its modules; these get
+ours beside theirs. Four functions of RecBole are replaced, each by one that calls the original; see each for why.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def register() -> None:
 
 
 def add_model(model_class: type) -> type:
-    """Lets RecBole and our command find a sequential pixel model of your own by its name; returns it (a decorator, too).
+    """Lets RecBole and our command find a sequential pixel model of your own by its name; a decorator, too.
 
     Its defaults are ours, and those of its RecBole parent's YAML.
 
@@ -43,7 +43,9 @@ def add_model(model_class: type) -> type:
     from recbole_pixel.model.pixel_mixin import PixelMixin
 
     if not (issubclass(model_class, PixelMixin) and issubclass(model_class, SequentialRecommender)):
-        raise TypeError(f"{model_class.__name__} is not of the form class PixelX(PixelMixin, X), X sequential in RecBole")
+        raise TypeError(
+            f"{model_class.__name__} is not of the form class PixelX(PixelMixin, X), X sequential in RecBole"
+        )
     name, folder = model_class.__name__, "sequential_recommender"
     module = ModuleType(f"recbole.model.{folder}.{name.lower()}")
     module.__spec__ = ModuleSpec(module.__name__, None)

@@ -90,7 +90,7 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, self.autocast_type, enabled=self.autocast_type is not None):
             losses = loss_func(interaction)
-        loss = sum(losses) if isinstance(losses, tuple) else losses
+        loss = torch.stack(losses).sum() if isinstance(losses, tuple) else losses
         loss.backward()
         if self.clip_grad_norm:
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
@@ -102,8 +102,8 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
     def _check_nan(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):
             raise FloatingPointError(
-                f"the training loss is {loss.item()}; lower learning_rate or encoder_learning_rate, set clip_grad_norm, "
-                f"or train with precision: float32"
+                f"the training loss is {loss.item()}; lower learning_rate or encoder_learning_rate, "
+                f"set clip_grad_norm, or train with precision: float32"
             )
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:

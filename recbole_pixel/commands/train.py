@@ -12,10 +12,12 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "train",
         help="train and evaluate a model",
-        description="Trains and evaluates a model of ours or of RecBole. Any setting of RecBole's or ours: --key=value.",
+        description="Trains and evaluates a model of ours or of RecBole. Any setting: --key=value.",
         allow_abbrev=False,
     )
-    parser.add_argument("--model", "-m", default="PixelSASRec", help="PixelSASRec, SASRec, Pop, ... (default: %(default)s)")
+    parser.add_argument(
+        "--model", "-m", default="PixelSASRec", help="PixelSASRec, SASRec, Pop, ... (default: %(default)s)"
+    )
     parser.add_argument("--dataset", "-d", required=True, help="name of a folder under data_path (dataset_atomic/)")
     parser.add_argument("--config_files", default="", help='YAML files, separated by spaces: "a.yaml b.yaml"')
     parser.set_defaults(func=run, takes_settings=True)
@@ -50,7 +52,7 @@ def parse_settings(arguments: Sequence[str]) -> dict[str, Any]:
         if key in settings:
             raise SettingError(f"--{key} is given twice")
         try:
-            settings[key] = yaml.load(value, Loader)  # noqa: S506 - a SafeLoader
+            settings[key] = yaml.load(value, Loader)
         except yaml.YAMLError as error:
             raise SettingError(f"cannot read the value of --{key}: {' '.join(str(error).split())}") from error
     return settings

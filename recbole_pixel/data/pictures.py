@@ -35,7 +35,9 @@ class StoredInputs:
         channels_last: whether records are (H, W, C), to be seen as (C, H, W).
     """
 
-    def __init__(self, store: ArrayStore, records: np.ndarray, *, from_trunk: bool, channels_last: bool = False) -> None:
+    def __init__(
+        self, store: ArrayStore, records: np.ndarray, *, from_trunk: bool, channels_last: bool = False
+    ) -> None:
         self.store, self.records = store, records
         self.from_trunk, self.channels_last = from_trunk, channels_last
 
@@ -61,7 +63,9 @@ def drop_items_without_picture(dataset: Any) -> None:
     has_picture = dataset.inter_feat[dataset.iid_field].isin(set(store.tokens()))
     dropped = int((~has_picture).sum())
     if dropped:
-        dataset.logger.warning(f"missing_image is drop: {dropped} interactions with items without a picture were dropped")
+        dataset.logger.warning(
+            f"missing_image is drop: {dropped} interactions with items without a picture were dropped"
+        )
         dataset.inter_feat = dataset.inter_feat[has_picture]
 
 
@@ -117,7 +121,9 @@ def item_records(store: ArrayStore, tokens: np.ndarray, missing: str) -> np.ndar
             f"see `recbole-pixel images check`, or set missing_image to mean or drop"
         )
     if absent and MEAN_TOKEN not in known:
-        raise LookupError(f"{len(absent)} items are not in {store.path}, e.g. {absent[:3]}, and it holds no mean to use instead")
+        raise LookupError(
+            f"{len(absent)} items are not in {store.path}, e.g. {absent[:3]}, and it holds no mean to use instead"
+        )
     stand_in = known.get(MEAN_TOKEN, 0)
     return np.array([stand_in, *(known.get(str(token), stand_in) for token in tokens[1:])], dtype=np.int64)
 
@@ -146,7 +152,9 @@ def pixel_store(images: ImageStore, size: int, folder: Path) -> ArrayStore:
             for block in _blocks(len(tokens), max(start - 1, 0)):
                 yield decode(tokens[block])
 
-    return _built(folder, f"pixels-{size}", [MEAN_TOKEN, *tokens], (size, size, 3), np.dtype(np.uint8), provenance, blocks)
+    return _built(
+        folder, f"pixels-{size}", [MEAN_TOKEN, *tokens], (size, size, 3), np.dtype(np.uint8), provenance, blocks
+    )
 
 
 def trunk_store(pixels: ArrayStore, encoder: ImageEncoder, folder: Path, device: torch.device) -> ArrayStore:
@@ -193,9 +201,11 @@ def _built(
     if store is not None:
         return store
     folder.mkdir(parents=True, exist_ok=True)
-    with ArrayStoreWriter(path, tokens, shape, dtype, provenance) as writer:
-        with tqdm(total=len(tokens), initial=writer.written, desc=f"Preparing {name}", unit="item") as progress:
-            for block in blocks(writer.written):
-                writer.write(writer.written, block)
-                progress.update(len(block))
+    with (
+        ArrayStoreWriter(path, tokens, shape, dtype, provenance) as writer,
+        tqdm(total=len(tokens), initial=writer.written, desc=f"Preparing {name}", unit="item") as progress,
+    ):
+        for block in blocks(writer.written):
+            writer.write(writer.written, block)
+            progress.update(len(block))
     return ArrayStore(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from recbole.data.dataset import SequentialDataset
@@ -18,11 +20,13 @@ class TimeOrderedDataset(SequentialDataset):
     ``_dataframe_to_interaction``). Interactions of one time keep the order of the file.
     """
 
+    inter_feat: Any  # a DataFrame, then an Interaction
+
     def _change_feat_format(self) -> None:
         if self.time_field not in self.inter_feat:
             raise ValueError(
-                f"{self.dataset_name}.inter has no column {self.time_field!r} (or load_col leaves it out), which orders "
-                f"each user's items; set TIME_FIELD to the column that does"
+                f"{self.dataset_name}.inter has no column {self.time_field!r} (or load_col leaves it out), which "
+                f"puts each user's items in order; set TIME_FIELD to the column that does"
             )
         self.inter_feat = self.inter_feat.sort_values(
             [self.uid_field, self.time_field], kind="stable", ignore_index=True

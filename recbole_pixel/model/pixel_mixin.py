@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from recbole_pixel.catalogue import CatalogueCrossEntropy, PairwiseCrossEntropy, StepCatalogue, history_collisions
 from recbole_pixel.data.loader import CATALOGUE_CANDIDATE, CATALOGUE_ID, CATALOGUE_INPUT, CATALOGUE_LOG_Q
-from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
 
 LOSS_TYPES = ("BPR", "BCE", "CE")
@@ -27,6 +26,11 @@ class PixelMixin:
     loss is taken at every position of a row, from :meth:`sequence_output`.
     """
 
+    ITEM_SEQ: str
+    ITEM_SEQ_LEN: str
+    POS_ITEM_ID: str
+    NEG_ITEM_ID: str
+    item_embedding: Any  # RecBole's table until the tower takes its place: IDTower or ItemTower
     input_type = InputType.PAIRWISE  # our loader draws negatives where the loss wants them, whatever RecBole infers
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -34,7 +38,7 @@ class PixelMixin:
         loss_type = config["loss_type"]
         with _loss_type_for_parent(config):
             super().__init__(config, dataset)  # type: ignore[call-arg]
-        self.item_embedding: IDTower | ItemTower = build_item_tower(config, dataset, self.item_embedding)  # type: ignore[has-type]
+        self.item_embedding = build_item_tower(config, dataset, self.item_embedding)
         self.pixel_loss_type = loss_type
         self.train_rows = config["train_rows"]
         self.mask_collisions = config["mask_collisions"]

@@ -1,8 +1,8 @@
 """PixelSASRec.
 
 Kang and McAuley: "Self-Attentive Sequential Recommendation", ICDM 2018; with an image encoder for items as in Cheng et
-al.: "An Image Dataset for Benchmarking Recommender Systems with Raw Pixels" (PixelRec), SDM 2024. Differs from RecBole's
-class: nothing but the item tower.
+al.: "An Image Dataset for Benchmarking Recommender Systems with Raw Pixels" (PixelRec), SDM 2024. Differs from
+RecBole's class: nothing but the item tower.
 """
 
 from __future__ import annotations
