@@ -54,7 +54,8 @@ def test_ours_lie_over_recboles_and_a_dataset_over_a_model(own_properties, world
     assert config["n_layers"] == 3, "the dataset's, over the model's 2"
     assert config["learning_rate"] == 0.5, "the dataset's, over overall's"
     assert config["n_heads"] == 2, "the model's"
-    assert config["MAX_ITEM_LIST_LENGTH"] == 50 and config["topk"] == [10]
+    assert config["MAX_ITEM_LIST_LENGTH"] == 50
+    assert config["topk"] == [10]
     assert make_config("PixelSASRec", "w", settings={**plain, "n_layers": 1})["n_layers"] == 1
 
 
@@ -84,7 +85,9 @@ def test_under_recboles_own_run_its_models_keep_its_settings(world, monkeypatch)
     from recbole.config import Config
 
     monkeypatch.setattr(sys, "argv", sys.argv[:1])
-    config = Config(model="SASRec", dataset="w", config_dict={"data_path": world["data_path"], "train_neg_sample_args": None})
+    config = Config(
+        model="SASRec", dataset="w", config_dict={"data_path": world["data_path"], "train_neg_sample_args": None}
+    )
     assert config["topk"] == [10]
     assert config["MAX_ITEM_LIST_LENGTH"] == 50
     assert config["mask_history"] is None, "no key of ours"
@@ -227,5 +230,14 @@ def test_the_settings_of_a_run_are_written_as_yaml_and_read_back(world):
 
     config = make_config("PixelSASRec", "w", settings=world)
     again = restore_config(yaml.safe_load(yaml.safe_dump(plain_config(config))))
-    for key in ("data_path", "topk", "eval_args", "hidden_size", "seed", "load_col", "valid_metric", "train_neg_sample_args"):
+    for key in (
+        "data_path",
+        "topk",
+        "eval_args",
+        "hidden_size",
+        "seed",
+        "load_col",
+        "valid_metric",
+        "train_neg_sample_args",
+    ):
         assert again[key] == config[key], key

@@ -55,7 +55,8 @@ def test_every_learning_parameter_has_the_rate_and_decay_of_its_part():
     assert found[id(encoder.bias)] == (2.0, 0.0), "biases are not decayed"
     assert found[id(states.weight)] == (1.0, 0.1)
     assert found[id(states.bias)] == (1.0, 0.0)
-    assert len(found) == 6 and id(model.frozen.weight) not in found
+    assert len(found) == 6
+    assert id(model.frozen.weight) not in found
     assert sum(len(group["params"]) for group in groups) == 6, "each once"
 
 
@@ -64,7 +65,11 @@ def test_the_optimiser_has_the_encoders_rate_or_the_common_one(tmp_path, trainer
     own = {"item_tower": "image", "learning_rate": 0.01, "weight_decay": 0.5, "encoder_weight_decay": 0.25}
     for asked, expected in ((0.003, 0.003), (None, 0.01)):
         trainer, _ = trainer_of(name, **own, encoder_learning_rate=asked)
-        rates = {id(p): (group["lr"], group["weight_decay"]) for group in trainer.optimizer.param_groups for p in group["params"]}
+        rates = {
+            id(p): (group["lr"], group["weight_decay"])
+            for group in trainer.optimizer.param_groups
+            for p in group["params"]
+        }
         assert rates[id(trainer.tower.encoder.backbone.conv1.weight)] == (expected, 0.25)
         assert rates[id(trainer.model.position_embedding.weight)] == (0.01, 0.5)
         assert len(rates) == sum(p.requires_grad for p in trainer.model.parameters())
@@ -166,7 +171,9 @@ def test_a_checkpoint_is_tensors_and_plain_values(tmp_path, trainer_of):
     n_items = loaders[0]._dataset.item_num
     held = [*checkpoint["state_dict"].values()]
     held += [value for state in checkpoint["optimizer"]["state"].values() for value in state.values()]
-    assert not [tensor.shape for tensor in held if n_items in tensor.shape], "no table of items, no optimiser state of one"
+    assert not [tensor.shape for tensor in held if n_items in tensor.shape], (
+        "no table of items, no optimiser state of one"
+    )
 
 
 def test_values_without_a_plain_form_are_left_out():
@@ -203,7 +210,7 @@ SCHEDULED = {"lr_schedule": "cosine", "warmup_steps": 2, "learning_rate": 0.01, 
 
 
 def test_a_resumed_run_is_the_run_that_was_not_interrupted(trainer_of):
-    """Weights, optimiser, the place in the schedule and the order of the data; without dropout nothing else is random."""
+    """Weights, optimiser, place in the schedule, order of the data; without dropout nothing else is random."""
     whole, loaders = trainer_of(epochs=4, **SCHEDULED)
     whole.fit(loaders[0], None, verbose=False)
     first, loaders = trainer_of(epochs=4, **SCHEDULED)
@@ -278,7 +285,9 @@ def test_recboles_run_recbole_finds_ours_by_name(tmp_path, settings):
     code = BY_NAME.format(settings=json.dumps(own))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT")).removeprefix("RESULT"))
+    found = json.loads(
+        next(line for line in done.stdout.splitlines() if line.startswith("RESULT")).removeprefix("RESULT")
+    )
     ours = run("PixelSASRec", "w", settings=own)
     assert found["test"] == pytest.approx(dict(ours["test"]))
     assert found["valid"] == pytest.approx(dict(ours["best_valid"]))
@@ -293,10 +302,14 @@ def test_recboles_hyper_tuning_tunes_ours(tmp_path, settings, monkeypatch):
     write_inter(tmp_path, "w", random_rows(0))
     monkeypatch.setattr(sys, "argv", sys.argv[:1])
     fixed = tmp_path / "fixed.yaml"
-    fixed.write_text(yaml.safe_dump({**settings, "model": "PixelSASRec", "dataset": "w", "item_tower": "id", "epochs": 1}))
+    fixed.write_text(
+        yaml.safe_dump({**settings, "model": "PixelSASRec", "dataset": "w", "item_tower": "id", "epochs": 1})
+    )
     space = tmp_path / "space.test"
     space.write_text("learning_rate choice [0.01,0.0001]\n")
-    tuning = HyperTuning(objective_function, algo="exhaustive", params_file=str(space), fixed_config_file_list=[str(fixed)])
+    tuning = HyperTuning(
+        objective_function, algo="exhaustive", params_file=str(space), fixed_config_file_list=[str(fixed)]
+    )
     tuning.run()
     assert sorted(tuning.params2result) == ["learning_rate:0.0001", "learning_rate:0.01"]
     assert tuning.best_params["learning_rate"] in (0.01, 0.0001)

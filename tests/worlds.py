@@ -43,7 +43,7 @@ def colour_cover(rng: np.random.Generator, is_red: bool, size: int = 32) -> np.n
 def colour_world(folder: Path, name: str = "colour", n_users: int = 60, n_items: int = 60, length: int = 12) -> str:
     """Even users like red covers (even items), odd users blue; items r_new and b_new are consumed by nobody else.
 
-    The unseen items stand once each, as the first two interactions of a user of their own, so that they have an id.
+    The unseen items stand once each, with a user of their own who has nothing else: they have an id and are in no row.
     """
     rng = np.random.default_rng(0)
     rows: list[tuple[str, str, float]] = []
@@ -51,11 +51,45 @@ def colour_world(folder: Path, name: str = "colour", n_users: int = 60, n_items:
         liked = np.arange(user % 2, n_items, 2)
         chosen = rng.choice(liked, length, replace=False)
         rows += [(f"u{user}", f"i{item}", 1000.0 * user + step) for step, item in enumerate(chosen)]
-    rows += [("only", "r_new", 0.0), ("only", "b_new", 1.0)]
+    rows += [(f"only-{item}", item, 0.0) for item in ("r_new", "b_new")]
     write_inter(folder, name, rows)
     pictures = {f"i{item}": colour_cover(rng, item % 2 == 0) for item in range(n_items)}
     pictures |= {"r_new": colour_cover(rng, True), "b_new": colour_cover(rng, False)}
     write_pictures(folder, name, pictures)
+    return name
+
+
+def marked_picture(rng: np.random.Generator, is_upright: bool, size: int = 64) -> np.ndarray:
+    """A picture of soft colours, edges and grain, with a mark of 6 by 6 pixels in a corner: upright or level bars."""
+    from PIL import Image
+
+    soft = Image.fromarray(rng.integers(0, 256, (4, 4, 3)).astype(np.uint8)).resize(
+        (size, size), Image.Resampling.BICUBIC
+    )
+    picture = np.asarray(soft).astype(float)
+    for _ in range(6):
+        top, left, height, width = rng.integers(8, size - 8, 4)
+        picture[top : top + height // 2, left : left + width // 2] += rng.normal(0, 50, 3)
+    picture += rng.normal(0, rng.uniform(2, 15), picture.shape)
+    bars = np.where(np.arange(6) % 4 < 2, 85, -85)
+    picture[2:8, 2:8] += (bars[None, :] if is_upright else bars[:, None])[..., None]
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def mark_world(
+    folder: Path, name: str = "mark", n_users: int = 64, n_items: int = 128, n_new: int = 40, length: int = 12
+) -> str:
+    """Even users like upright marks (even items), odd users level ones; new0, new1, ... are in no row."""
+    rng = np.random.default_rng(0)
+    rows: list[tuple[str, str, float]] = []
+    for user in range(n_users):
+        chosen = rng.choice(np.arange(user % 2, n_items, 2), length, replace=False)
+        rows += [(f"u{user}", f"i{item}", float(step)) for step, item in enumerate(chosen)]
+    rows += [(f"only-{item}", f"new{item}", 0.0) for item in range(n_new)]
+    write_inter(folder, name, rows)
+    pictures = {f"i{item}": marked_picture(rng, item % 2 == 0) for item in range(n_items)}
+    pictures |= {f"new{item}": marked_picture(rng, item % 2 == 0) for item in range(n_new)}
+    write_pictures(folder, name, pictures, size=64)
     return name
 
 

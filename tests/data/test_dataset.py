@@ -14,13 +14,13 @@ import pytest
 import recbole
 from recbole.data import create_dataset
 from recbole.data.dataset import SequentialDataset
+from worlds import random_rows, write_inter
 
 from recbole_pixel.config import make_config
 from recbole_pixel.data.cold import ColdItems, draw_cold_items
 from recbole_pixel.data.dataset import PixelSequentialDataset
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
 from recbole_pixel.data.rows import gather_windows
-from worlds import random_rows, write_inter
 
 LEAVE_ONE_OUT = {"LS": "valid_and_test"}
 RATIO = {"RS": [0.7, 0.15, 0.15]}
@@ -35,13 +35,16 @@ def in_tokens(part: Any) -> list[tuple[str, str, tuple[str, ...], int]]:
     """Rows of a built part as (user, target, history, length), with tokens for ids."""
     rows = part[np.arange(len(part))]
     users, items = part.field2id_token[part.uid_field], part.field2id_token[part.iid_field]
-    columns = (rows[part.uid_field], rows[part.iid_field], rows[part.item_id_list_field], rows[part.item_list_length_field])
+    columns = (
+        rows[part.uid_field],
+        rows[part.iid_field],
+        rows[part.item_id_list_field],
+        rows[part.item_list_length_field],
+    )
     return [
         (str(users[user]), str(items[item]), tuple(items[history].tolist()), int(length))
         for user, item, history, length in zip(*(column.numpy() for column in columns), strict=True)
     ]
-
-
 
 
 def parts(name: str, settings: dict[str, Any], model: str, how: dict[str, Any], **own: Any) -> list[Any]:
@@ -55,7 +58,9 @@ def test_rows_are_recboles(tmp_path, settings, seed, how):
     """Random data with users of one and two items, ties, and histories longer than the window."""
     rows = random_rows(seed, epoch=0)
     write_inter(tmp_path, "w", rows)
-    ours, theirs = (parts("w", {**settings, "MAX_ITEM_LIST_LENGTH": 6}, model, how) for model in ("PixelSASRec", "SASRec"))
+    ours, theirs = (
+        parts("w", {**settings, "MAX_ITEM_LIST_LENGTH": 6}, model, how) for model in ("PixelSASRec", "SASRec")
+    )
     assert type(theirs[0]) is SequentialDataset
     assert isinstance(ours[0], PixelSequentialDataset)
     assert sum(map(len, ours)) == len(rows) - 30, "all but each user's first item are targets"
@@ -67,7 +72,9 @@ def ml_100k(users: int) -> list[tuple[str, str, float]]:
     file = Path(recbole.__file__).parent / "dataset_example" / "ml-100k" / "ml-100k.inter"
     frame = pd.read_csv(file, sep="\t")
     frame = frame[frame["user_id:token"] <= users]
-    return list(zip(*(frame[c].astype(str) for c in ("user_id:token", "item_id:token", "timestamp:float")), strict=True))
+    return list(
+        zip(*(frame[c].astype(str) for c in ("user_id:token", "item_id:token", "timestamp:float")), strict=True)
+    )
 
 
 @pytest.mark.parametrize("how", [LEAVE_ONE_OUT, RATIO], ids=["LS", "RS"])
@@ -88,7 +95,9 @@ def test_times_one_unit_apart_are_sorted_where_recbole_rounds_them(tmp_path, set
     in_time = [("u", f"i{place}", epoch + place * step) for place in range(5)]
     in_file = [in_time[place] for place in (3, 0, 4, 1, 2)]
     write_inter(tmp_path, "w", in_file)
-    last = {model: in_tokens(parts("w", settings, model, LEAVE_ONE_OUT)[2])[0][1] for model in ("PixelSASRec", "SASRec")}
+    last = {
+        model: in_tokens(parts("w", settings, model, LEAVE_ONE_OUT)[2])[0][1] for model in ("PixelSASRec", "SASRec")
+    }
     assert last == {"PixelSASRec": "i4", "SASRec": "i2"}, "RecBole's float32 leaves the order of the file"
 
 
@@ -99,7 +108,9 @@ def test_recboles_models_get_the_exact_order_in_our_command(tmp_path, settings):
     write_inter(tmp_path, "w", [in_time[place] for place in (3, 0, 4, 1, 2, 8, 5, 9, 6, 7)])
     config = make_config("SASRec", "w", settings={**settings, "loss_type": "CE"})
     test = prepare_data(config)[3]._dataset
-    assert [(target, history[:4]) for _, target, history, _ in in_tokens(test)] == [("i4", ("i0", "i1", "i2", "i3"))] * 2
+    assert [(target, history[:4]) for _, target, history, _ in in_tokens(test)] == [
+        ("i4", ("i0", "i1", "i2", "i3"))
+    ] * 2
 
 
 def test_ties_keep_the_order_of_the_file(tmp_path, settings):
@@ -127,7 +138,9 @@ def test_chunks_have_every_training_target_once_and_no_other(tmp_path, settings,
     pairs = chunk_pairs(train)
     for user, before, target in pairs:
         assert train.histories.users[before] == train.histories.users[target] == user
-    position = {id(part): part.inter_feat[HISTORY_START] + part.inter_feat[HISTORY_LENGTH] for part in (train, valid, test)}
+    position = {
+        id(part): part.inter_feat[HISTORY_START] + part.inter_feat[HISTORY_LENGTH] for part in (train, valid, test)
+    }
     assert sorted(target for *_, target in pairs) == sorted(position[id(train)].tolist())
     assert train.chunks.length.max() <= window
     held_out = {*position[id(valid)].tolist(), *position[id(test)].tolist()}

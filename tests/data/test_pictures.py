@@ -24,7 +24,9 @@ def covers(seed: int = 0) -> dict[str, np.ndarray]:
 @pytest.fixture
 def world(tmp_path, settings) -> dict[str, Any]:
     """Settings of a world of twelve items, each with a picture."""
-    write_inter(tmp_path, "w", [(f"u{user}", f"i{(user + step) % N_ITEMS}", step) for user in range(8) for step in range(6)])
+    write_inter(
+        tmp_path, "w", [(f"u{user}", f"i{(user + step) % N_ITEMS}", step) for user in range(8) for step in range(6)]
+    )
     write_pictures(tmp_path, "w", covers())
     return {**settings, "projection_scale": 1.0}
 

@@ -51,7 +51,9 @@ def test_what_lies_behind_the_cut_learns_and_nothing_else(encoder):
     encoder.zero_grad()
     encoder(pictures(encoder, 4)).square().sum().backward()
     chain = stage_chain(encoder.backbone)
-    learning = {id(p) for stage in (chain.stages[-1], chain.tail) for module in stage.modules for p in module.parameters()}
+    learning = {
+        id(p) for stage in (chain.stages[-1], chain.tail) for module in stage.modules for p in module.parameters()
+    }
     for name, parameter in encoder.named_parameters():
         assert parameter.requires_grad == (id(parameter) in learning), name
         assert (parameter.grad is not None) == parameter.requires_grad, name

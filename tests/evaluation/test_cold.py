@@ -52,7 +52,7 @@ def test_ranks_count_what_is_above_and_half_of_what_is_equal():
 
 
 def test_hand_computed_ranks():
-    """User 1 had items 1, 2 and the cold 13; then comes the cold 14. Items 15 and 16 are cold as well, 12 items warm."""
+    """User 1 had items 1, 2 and the cold 13; then comes the cold 14. Items 15 and 16 are cold too, twelve are warm."""
     dataset = dataset_of([1, 1, 1, 1], [1, 2, 13, 14], {13, 14, 15, 16}, 17)
     table = torch.zeros(2, 17)
     table[1] = torch.tensor([99.0, 98, 97, 10, 9, 8, 0, 0, 0, 0, 0, 0, 0, 5, 7, 8.5, 1])

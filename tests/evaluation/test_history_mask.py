@@ -28,7 +28,9 @@ class Favourite(torch.nn.Module):
         return self.scores.expand(len(interaction), -1).clone()
 
 
-def evaluated(name: str, settings: dict[str, Any], model: str, scores: dict[str, float], **own: Any) -> dict[str, float]:
+def evaluated(
+    name: str, settings: dict[str, Any], model: str, scores: dict[str, float], **own: Any
+) -> dict[str, float]:
     """RecBole's test metrics for a model that ranks items by ``scores`` (by token)."""
     config = make_config(model, name, settings={**settings, "loss_type": "CE", "item_tower": "id", **own})
     _, train, _, test = prepare_data(config)
@@ -42,7 +44,9 @@ def evaluated(name: str, settings: dict[str, Any], model: str, scores: dict[str,
 
 def world(folder: Any, histories: dict[str, str]) -> None:
     """Users and the items they consume, a letter each, in order."""
-    write_inter(folder, "w", [(user, item, time) for user, items in histories.items() for time, item in enumerate(items)])
+    write_inter(
+        folder, "w", [(user, item, time) for user, items in histories.items() for time, item in enumerate(items)]
+    )
 
 
 TOP_1 = {"topk": [1], "metrics": ["Recall", "NDCG"], "valid_metric": "Recall@1", "eval_batch_size": 2}
@@ -125,7 +129,9 @@ def test_consumed_lists_every_item_of_every_row():
 def test_a_general_model_is_masked_by_recbole_as_ever(tmp_path, settings, mask_history):
     world(tmp_path, {"u": "abcd", "v": "bacd", "x": "cbad", "other": "zyw"})
     scores = {"a": 9.0, "b": 8.0, "c": 7.0, "d": 6.0}
-    assert evaluated("w", settings, "BPR", scores, mask_history=mask_history, **TOP_1)["recall@1"] == 0.75, "all but the other"
+    assert evaluated("w", settings, "BPR", scores, mask_history=mask_history, **TOP_1)["recall@1"] == 0.75, (
+        "all but the other"
+    )
 
 
 def test_batches_of_recbole_without_our_fields_are_left_alone(tmp_path, settings):

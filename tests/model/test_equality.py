@@ -42,7 +42,10 @@ def lookup(tmp_path, settings, build) -> Callable[..., Any]:
             for parameter in pixel.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.1)  # away from the start, where states are near zero
         theirs = copy.copy(config)
-        theirs.final_config_dict = {**config.final_config_dict, "loss_type": "CE" if own.get("loss_type") == "CE" else "BPR"}
+        theirs.final_config_dict = {
+            **config.final_config_dict,
+            "loss_type": "CE" if own.get("loss_type") == "CE" else "BPR",
+        }
         stock = SASRec(theirs, loaders[0]._dataset)
         if item_tower == "features":
             pixel.item_embedding.projection = nn.Identity()
@@ -165,7 +168,9 @@ def test_scores_depend_neither_on_padding_nor_on_the_order_of_the_batch(lookup):
     assert close(pixel.full_sort_predict(moved), scores[order])
     longest = int(interaction["item_length"].max())
     assert longest < interaction["item_id_list"].shape[1]
-    cut = Interaction({"item_id_list": interaction["item_id_list"][:, :longest], "item_length": interaction["item_length"]})
+    cut = Interaction(
+        {"item_id_list": interaction["item_id_list"][:, :longest], "item_length": interaction["item_length"]}
+    )
     assert close(pixel.full_sort_predict(cut), scores)
 
 
@@ -182,7 +187,7 @@ def pictured(tmp_path, settings, build) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("loss_type", ["BPR", "CE"])
 def test_no_parameter_is_indexed_by_item(pictured, loss_type):
-    config, model, (train, _, _) = pictured(loss_type=loss_type)
+    _, model, (train, _, _) = pictured(loss_type=loss_type)
     assert train._dataset.item_num == 65
     model.eval().full_sort_predict(next(iter(train)).to("cpu"))
     model.train().calculate_loss(next(iter(train))).backward()
