@@ -38,6 +38,8 @@ class PixelTrainDataLoader(AbstractDataLoader):
     inputs: StoredInputs | None = None
 
     def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = True) -> None:
+        if not config["single_spec"]:
+            raise NotImplementedError("pixel models train on one device; start them without nproc and world_size")
         self.by_prefix = config["train_rows"] == "prefix"
         self.max_length = config["MAX_ITEM_LIST_LENGTH"]
         super().__init__(config, dataset, sampler, shuffle=shuffle)
