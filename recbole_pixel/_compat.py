@@ -26,7 +26,7 @@ from recbole_pixel._compat_pandas import (
     pandas_warnings,
     warn_of_untried_pandas,
 )
-from recbole_pixel._replacing import Overlay, stubbed
+from recbole_pixel._replacing import Overlay, replace_once, stubbed
 
 
 def apply() -> None:
@@ -35,6 +35,7 @@ def apply() -> None:
     warn_of_untried_pandas()
     name_numpy_aliases()
     keep_anomaly_detection_off()
+    count_every_interaction()
     import_quick_start()
     set_numpy_aliases_of_config()
     trust_own_checkpoints()
@@ -81,6 +82,22 @@ def keep_anomaly_detection_off() -> None:
     was_on = torch.is_anomaly_enabled()
     importlib.import_module("recbole.model.sequential_recommender.sine")
     torch.autograd.set_detect_anomaly(was_on)
+
+
+def count_every_interaction() -> None:
+    """pop.py `Pop.calculate_loss` adds one to `item_cnt[item]` by index, which counts an item once per batch.
+
+    With large batches the most popular items come out equal, and popularity is no baseline any more.
+    """
+    from recbole.model.general_recommender.pop import Pop
+
+    def calculate_loss(self: Any, interaction: Any) -> torch.Tensor:
+        items = interaction[self.ITEM_ID]
+        self.item_cnt += torch.bincount(items, minlength=self.n_items).view(-1, 1)
+        self.max_cnt = torch.max(self.item_cnt, dim=0)[0]
+        return torch.nn.Parameter(torch.zeros(1)).to(self.device)
+
+    replace_once(Pop, "calculate_loss", calculate_loss)
 
 
 def set_numpy_aliases_of_config() -> None:

@@ -343,3 +343,23 @@ def test_anomaly_detection_is_not_switched_on_for_everybody():
     """recbole.model.sequential_recommender.sine does so on import, which doubles the time of a training step."""
     assert "recbole.model.sequential_recommender.sine" in sys.modules
     assert not torch.is_anomaly_enabled()
+
+
+def test_popularity_counts_every_interaction_and_no_negatives(tmp_path):
+    """Stock RecBole counts an item once per batch: here the three times that i1 was consumed would be one."""
+    from recbole.utils import get_model, get_trainer
+
+    from recbole_pixel.config import make_config
+    from recbole_pixel.quick_start import prepare_data
+
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    rows = [f"u{user}\ti{item}\t{time}" for user in range(3) for time, item in enumerate([1, 2 + user, 5, 6])]
+    (folder / "tiny.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n" + "\n".join(rows) + "\n")
+    settings = {"data_path": str(tmp_path), "checkpoint_dir": str(tmp_path / "saved"), "state": "ERROR"}
+    config = make_config("Pop", "tiny", settings=settings)
+    dataset, train, _, _ = prepare_data(config)
+    model = get_model("Pop")(config, train._dataset)
+    get_trainer(config["MODEL_TYPE"], "Pop")(config, model).fit(train, saved=False)
+    ids = dataset.token2id("item_id", ["i1", "i2", "i3", "i4", "i5", "i6"])
+    assert model.item_cnt[ids, 0].tolist() == [3, 1, 1, 1, 0, 0]
