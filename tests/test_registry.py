@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-
 from worlds import random_rows, write_inter
 
 
