@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -80,8 +80,7 @@ class PixelMixin:
     def _loss_over(self, catalogue: StepCatalogue | None, interaction: Any) -> Iterator[None]:
         """Tells the cross entropy which items it ranks, while a loss is computed."""
         if not isinstance(self.loss_fct, CatalogueCrossEntropy):
-            with nullcontext():
-                yield
+            yield
             return
         self.loss_fct.catalogue = catalogue
         try:
