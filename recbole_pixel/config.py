@@ -26,8 +26,8 @@ _for_any_model: ContextVar[bool] = ContextVar("protocol_for_any_model", default=
 
 CHOICES = {
     "item_tower": ("id", "image", "features"),
-    "loss_type": ("BPR", "BCE", "CE"),
-    "train_rows": ("sequence", "prefix"),
+    "loss_type": ("auto", "CE", "BPR", "BCE"),
+    "train_rows": ("auto", "sequence", "prefix"),
     "missing_image": ("error", "mean", "drop"),
     "projection_activation": ("none", "relu", "gelu", "tanh"),
     "batch_norm": ("auto", "frozen", "train"),
@@ -105,8 +105,28 @@ def add_internal_settings(config: Any, model: str, model_class: type, dataset: s
     tower = external.get("item_tower", settings["item_tower"])
     for key in (model, f"{model}:{tower}"):
         settings.update(per_model.get(key) or {})
-    if not ours:
+    if ours:
+        _resolve_auto(settings, external, model_class)
+    else:
         _fit_loss(settings, external)
+
+
+BATCH_ROWS = {"sequence": 64, "prefix": 1024}
+"""Rows per step where ``train_batch_size`` is auto: about as many targets, and as many distinct items."""
+
+
+def _resolve_auto(settings: dict[str, Any], external: dict[str, Any], model_class: Any) -> None:
+    """Fills what depends on the model: kind of rows, loss and batch size, wherever they say ``auto``."""
+
+    def resolve(key: str, value: Any) -> Any:
+        for place in (settings, external):
+            if place.get(key) == "auto":
+                place[key] = value
+        return external.get(key, settings[key])
+
+    rows = resolve("train_rows", model_class.row_kinds[0])
+    resolve("loss_type", model_class.loss_types[0])
+    resolve("train_batch_size", BATCH_ROWS.get(rows, BATCH_ROWS["prefix"]))
 
 
 def _is_protocol(key: str) -> bool:

@@ -14,7 +14,10 @@ from typing import Any
 
 from recbole_pixel._replacing import replace_once
 
-MODELS = {"PixelSASRec": "sequential_recommender"}
+MODELS = {
+    "PixelSASRec": "sequential_recommender",
+}
+"""Our models and the folders of ``recbole_pixel.model`` that hold them; of others, their module."""
 
 
 def is_pixel_model(name: str) -> bool:
@@ -31,42 +34,47 @@ def register() -> None:
 
 
 def add_model(model_class: type) -> type:
-    """Lets RecBole and our command find a sequential pixel model of your own by its name; a decorator, too.
+    """Lets RecBole and our command find a pixel model of your own by its name; a decorator, too.
 
     Its defaults are ours, and those of its RecBole parent's YAML.
 
     Raises:
         TypeError: ``model_class`` is no :class:`~recbole_pixel.model.pixel_mixin.PixelMixin` before a RecBole class.
     """
-    from recbole.model.abstract_recommender import SequentialRecommender
-
     from recbole_pixel.model.pixel_mixin import PixelMixin
 
-    if not (issubclass(model_class, PixelMixin) and issubclass(model_class, SequentialRecommender)):
-        raise TypeError(
-            f"{model_class.__name__} is not of the form class PixelX(PixelMixin, X), X sequential in RecBole"
-        )
-    name, folder = model_class.__name__, "sequential_recommender"
-    module = ModuleType(f"recbole.model.{folder}.{name.lower()}")
+    name = model_class.__name__
+    if not issubclass(model_class, PixelMixin) or recbole_folder(model_class) is None:
+        raise TypeError(f"{name} is not of the form class PixelX(PixelMixin, X), X sequential or general in RecBole")
+    module = ModuleType(f"{model_class.__module__}.{name.lower()}")
     module.__spec__ = ModuleSpec(module.__name__, None)
     setattr(module, name, model_class)
-    MODELS[name] = folder
-    _register_module(name, folder, module)
+    MODELS[name] = model_class.__module__
+    _register_module(name, module)
     return model_class
+
+
+def recbole_folder(model_class: type) -> str | None:
+    """The package of RecBole's that looks for models like ``model_class``; None for neither of the two we serve."""
+    from recbole.model.abstract_recommender import GeneralRecommender, SequentialRecommender
+
+    kinds = {SequentialRecommender: "sequential_recommender", GeneralRecommender: "general_recommender"}
+    return next((folder for kind, folder in kinds.items() if issubclass(model_class, kind)), None)
 
 
 def _register_models() -> None:
     for name, folder in MODELS.items():
-        _register_module(name, folder, import_module(f"recbole_pixel.model.{folder}.{name.lower()}"))
+        _register_module(name, import_module(f"recbole_pixel.model.{folder}.{name.lower()}"))
 
 
-def _register_module(name: str, folder: str, module: ModuleType) -> None:
+def _register_module(name: str, module: ModuleType) -> None:
     import recbole.data.dataset
     import recbole.trainer
 
     from recbole_pixel.data.dataset import PixelSequentialDataset
     from recbole_pixel.trainer import PixelTrainer
 
+    folder = recbole_folder(getattr(module, name))
     sys.modules[f"recbole.model.{folder}.{name.lower()}"] = module
     setattr(import_module(f"recbole.model.{folder}"), name.lower(), module)
     setattr(recbole.data.dataset, f"{name}Dataset", PixelSequentialDataset)

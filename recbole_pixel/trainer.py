@@ -42,6 +42,7 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
         encoder_rate = config["encoder_learning_rate"]
         groups = parameter_groups(
             self.model,
+            self.model.item_table,
             config["learning_rate"],
             config["weight_decay"],
             config["learning_rate"] if encoder_rate is None else encoder_rate,
@@ -52,7 +53,7 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
     @property
     def tower(self) -> Any:
         """The model's item tower."""
-        return self.model.item_embedding
+        return self.model.item_tower
 
     def fit(self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         """RecBole's ``Trainer.fit``, after giving the loader the item inputs and fitting the features' scale."""

@@ -11,17 +11,26 @@ from torch import nn
 
 
 def parameter_groups(
-    model: nn.Module, rate: float, decay: float, encoder_rate: float, encoder_decay: float
+    model: nn.Module, item_table: str, rate: float, decay: float, encoder_rate: float, encoder_decay: float
 ) -> list[dict[str, Any]]:
     """Parameters that learn, in groups with a learning rate and weight decay of their own.
 
     The encoder's rate is that of the whole item tower: encoder and projection, as in PixelRec, whose projection is part
     of its visual encoder. Biases and norms are not decayed.
+
+    Args:
+        model: the whole model.
+        item_table: name of its item tower.
+        rate: learning rate of the rest.
+        decay: weight decay of the rest.
+        encoder_rate: learning rate of the tower.
+        encoder_decay: weight decay of the tower.
     """
+    of_tower = (f"{item_table}.encoder.", f"{item_table}.projection.")
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (name.startswith(("item_embedding.encoder.", "item_embedding.projection.")), parameter.dim() > 1)
+            key = (name.startswith(of_tower), parameter.dim() > 1)
             groups.setdefault(key, []).append(parameter)
     return [
         {

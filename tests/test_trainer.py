@@ -48,7 +48,7 @@ class Towered(nn.Module):
 
 def test_every_learning_parameter_has_the_rate_and_decay_of_its_part():
     model = Towered()
-    groups = parameter_groups(model, rate=1.0, decay=0.1, encoder_rate=2.0, encoder_decay=0.2)
+    groups = parameter_groups(model, "item_embedding", rate=1.0, decay=0.1, encoder_rate=2.0, encoder_decay=0.2)
     found = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
     encoder, states = model.item_embedding["encoder"], model.states
     assert found[id(encoder.weight)] == (2.0, 0.2)

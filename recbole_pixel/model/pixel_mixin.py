@@ -12,25 +12,36 @@ from torch import Tensor, nn
 
 from recbole_pixel.catalogue import CatalogueCrossEntropy, PairwiseCrossEntropy, StepCatalogue, history_collisions
 from recbole_pixel.data.loader import CATALOGUE_CANDIDATE, CATALOGUE_ID, CATALOGUE_INPUT, CATALOGUE_LOG_Q
+from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
-
-LOSS_TYPES = ("BPR", "BCE", "CE")
-ROW_KINDS = ("sequence", "prefix")
 
 
 class PixelMixin:
-    """Put before a RecBole sequential class: ``class PixelX(PixelMixin, X)``.
+    """Put before a RecBole class: ``class PixelX(PixelMixin, X)``.
 
     The parent's ``forward``, ``calculate_loss``, ``predict`` and ``full_sort_predict`` stay as they are: they look
     vectors up by item id, in an item tower that encodes the items of a step once. With ``train_rows: sequence`` the
     loss is taken at every position of a row, from :meth:`sequence_output`.
+
+    Attributes:
+        item_table: name of the parent's item embedding.
+        towers: values of ``item_tower`` that the model can work with.
+        row_kinds: values of ``train_rows`` that the model can be trained on, the default first. ``sequence`` asks that
+            the state at a position depends on nothing behind it, and that the parent's ``forward`` picks the last one
+            by ``gather_indexes``, or :meth:`sequence_output` is overridden.
+        loss_types: values of ``loss_type``, the default first.
     """
+
+    item_table = "item_embedding"
+    towers: tuple[str, ...] = ("id", "image", "features")
+    row_kinds: tuple[str, ...] = ("prefix",)
+    loss_types: tuple[str, ...] = ("CE", "BPR", "BCE")
 
     ITEM_SEQ: str
     ITEM_SEQ_LEN: str
+    ITEM_ID: str
     POS_ITEM_ID: str
     NEG_ITEM_ID: str
-    item_embedding: Any  # RecBole's table until the tower takes its place: IDTower or ItemTower
     input_type = InputType.PAIRWISE  # our loader draws negatives where the loss wants them, whatever RecBole infers
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -38,7 +49,7 @@ class PixelMixin:
         loss_type = config["loss_type"]
         with _loss_type_for_parent(config):
             super().__init__(config, dataset)  # type: ignore[call-arg]
-        self.item_embedding = build_item_tower(config, dataset, self.item_embedding)
+        setattr(self, self.item_table, build_item_tower(config, dataset, getattr(self, self.item_table)))
         self.pixel_loss_type = loss_type
         self.train_rows = config["train_rows"]
         self.mask_collisions = config["mask_collisions"]
@@ -48,17 +59,23 @@ class PixelMixin:
         elif loss_type == "BCE":
             self.loss_fct = PairwiseCrossEntropy()
 
-    @staticmethod
-    def _check(config: Any) -> None:
-        for key, known in (("loss_type", LOSS_TYPES), ("train_rows", ROW_KINDS)):
+    @property
+    def item_tower(self) -> IDTower | ItemTower:
+        """What gives the items' vectors, in the place of RecBole's item embedding."""
+        return getattr(self, self.item_table)
+
+    @classmethod
+    def _check(cls, config: Any) -> None:
+        asked = (("item_tower", cls.towers), ("loss_type", cls.loss_types), ("train_rows", cls.row_kinds))
+        for key, known in asked:
             if config[key] not in known:
-                raise ValueError(f"{key} is {config[key]!r}; expected one of {', '.join(known)}")
+                raise ValueError(f"{key} is {config[key]!r}; {cls.__name__} expected one of {', '.join(known)}")
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """The step's loss; the items of ``interaction`` are encoded once, before anything looks them up."""
         ids = self._catalogue_ids(interaction)
         fields = {field: interaction[field] for field in interaction.columns if field.startswith("catalogue_")}
-        tower_step = self.item_embedding.step(
+        tower_step = self.item_tower.step(
             ids, fields.get(CATALOGUE_INPUT), fields.get(CATALOGUE_LOG_Q), fields.get(CATALOGUE_CANDIDATE)
         )
         with tower_step as catalogue, self._loss_over(catalogue, interaction):
@@ -72,7 +89,7 @@ class PixelMixin:
             return interaction[CATALOGUE_ID]
         if self.pixel_loss_type == "CE":
             return None
-        fields = [self.ITEM_SEQ, self.POS_ITEM_ID, self.NEG_ITEM_ID]
+        fields = [getattr(self, "ITEM_SEQ", ""), self.ITEM_ID, self.NEG_ITEM_ID]
         named = [interaction[field].flatten() for field in fields if field in interaction]
         return torch.cat([torch.zeros_like(named[0][:1]), *named]).unique()
 
@@ -110,12 +127,12 @@ class PixelMixin:
         states = self.sequence_output(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])[is_target]
         targets = targets[is_target]
         if self.pixel_loss_type == "CE":
-            return self.loss_fct(states @ self.item_embedding.candidates().T, targets)
+            return self.loss_fct(states @ self.item_tower.candidates().T, targets)
         negatives = interaction[self.NEG_ITEM_ID][is_target]
         return self.loss_fct(self._score(states, targets), self._score(states, negatives))
 
     def _score(self, states: Tensor, ids: Tensor) -> Tensor:
-        return (states * self.item_embedding(ids)).sum(-1)
+        return (states * self.item_tower(ids)).sum(-1)
 
     def sequence_output(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
         """Hidden states at all positions: item ids (B, L) to (B, L, D).

@@ -227,7 +227,7 @@ def test_what_should_learn_has_a_gradient_and_the_frozen_none(pictured, tune, lo
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        ({"loss_type": "MSE"}, "loss_type is 'MSE'.*BPR, BCE, CE"),
+        ({"loss_type": "MSE"}, "loss_type is 'MSE'.*CE, BPR, BCE"),
         ({"train_rows": "rows"}, "train_rows is 'rows'.*sequence, prefix"),
         ({"item_tower": "picture"}, "item_tower is 'picture'.*id, image, features"),
     ],

@@ -14,3 +14,5 @@ from recbole_pixel.model.pixel_mixin import PixelMixin
 
 class PixelSASRec(PixelMixin, SASRec):
     """SASRec whose items are pictures (or, with ``item_tower: id``, its ID twin)."""
+
+    row_kinds = ("sequence", "prefix")
