@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_pixel.encoder.stages import StageChain, stage_chain
+from recbole_pixel.encoder.presets import find_preset, timm_name
+from recbole_pixel.encoder.stages import StageChain, UnknownStagesError, stage_chain
 from recbole_pixel.encoder.tuning import Tuning
 from recbole_pixel.encoder.weights import create_backbone, weights_digest
 
@@ -20,11 +21,11 @@ class ImageEncoder(nn.Module):
     is the whole encoder.
 
     Args:
-        name: a timm model name.
+        name: a preset such as ``RN50x4`` or a timm model name, see :mod:`recbole_pixel.encoder.presets`.
         weights: see :func:`recbole_pixel.encoder.weights.create_backbone`.
         tune: ``frozen``, ``top:K`` (the last K stages of a CNN or Swin, the last K blocks of a ViT, and what follows
             them) or ``full``.
-        image_size: side of the square input in pixels; the weights' own by default.
+        image_size: side of the square input in pixels; the preset's or the weights' own by default.
         batch_norm: ``frozen`` keeps the statistics of BatchNorm in the part that learns, ``train`` updates them,
             ``auto`` freezes them where the weights are pretrained. In the trunk they are always frozen.
     """
@@ -42,10 +43,11 @@ class ImageEncoder(nn.Module):
         batch_norm: str = "auto",
     ) -> None:
         super().__init__()
-        self.name, self.weights, self.tuning = name, weights, Tuning.parse(tune)
-        backbone: Any = create_backbone(name, weights, **_size_settings(name, image_size))
-        self.backbone = backbone
-        self.image_size = image_size or int(backbone.pretrained_cfg["input_size"][-1])
+        self.name, self.weights, self.tuning = timm_name(name), weights, Tuning.parse(tune)
+        preset = find_preset(name)
+        size = image_size or (preset.image_size if preset else None)
+        self.backbone = backbone = create_backbone(self.name, weights, size)
+        self.image_size = size or int(backbone.pretrained_cfg["input_size"][-1])
         self._keep_statistics = batch_norm == "frozen" or (batch_norm == "auto" and weights != "random")
         for key in ("mean", "std"):
             value = torch.tensor(backbone.pretrained_cfg[key]).view(1, 3, 1, 1)
@@ -60,7 +62,7 @@ class ImageEncoder(nn.Module):
         if chain is not None and not self._is_right(chain):
             chain = None
         if chain is None and self.tuning.kind == "top":
-            raise ValueError(
+            raise UnknownStagesError(
                 f"tune is {self.tuning}, but the stages of {self.name} ({type(self.backbone).__name__}) are not known; "
                 f"use frozen or full"
             )
@@ -74,6 +76,8 @@ class ImageEncoder(nn.Module):
         x = picture
         for stage in (chain.stem, *chain.stages, chain.tail):
             x = stage.run(x)
+        if x.is_meta:  # built to be counted, not to be run
+            return True
         return torch.allclose(x, _features(self.backbone, picture), rtol=1e-3, atol=1e-4)
 
     def _freeze(self) -> None:
@@ -90,6 +94,21 @@ class ImageEncoder(nn.Module):
             return []
         stages = [*self._chain.stages[self._cut :], self._chain.tail]
         return [module for stage in stages for module in stage.modules]
+
+    def trained_modules(self) -> list[str]:
+        """Names, within timm's model, of the stages, blocks and layers that learn, in the order of the model."""
+        if self.tuning.kind == "full":
+            own = [name for name, _ in self.backbone.named_parameters(recurse=False)]
+            return own + [name for name, child in self.backbone.named_children() if _has_parameters(child)]
+        names = {module: name for name, module in self.backbone.named_modules()}
+        return [names[module] for module in self._learning_modules() if _has_parameters(module)]
+
+    def extra_repr(self) -> str:
+        """What a run's log says of it: where its weights are from and what of it learns."""
+        return (
+            f"{self.name}, weights={self.weights}, image_size={self.image_size}, tune={self.tuning}, "
+            f"learns: {', '.join(self.trained_modules()) or 'nothing'}"
+        )
 
     def train(self, mode: bool = True) -> ImageEncoder:
         """Sets the mode of what learns; what is frozen stays in eval mode."""
@@ -178,12 +197,5 @@ def _features(backbone: Any, x: Tensor) -> Tensor:
     return backbone.forward_head(backbone.forward_features(x), pre_logits=True).flatten(1)
 
 
-def _size_settings(name: str, image_size: int | None) -> dict[str, object]:
-    """``img_size`` for the families that are built for one size; convolutional networks take any."""
-    import timm
-
-    if image_size is None or not timm.is_model(name.split(".")[0]):
-        return {}
-    settings = timm.get_pretrained_cfg(name)
-    fixed = settings is not None and settings.fixed_input_size
-    return {"img_size": image_size} if fixed else {}
+def _has_parameters(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None

@@ -14,6 +14,10 @@ import torch
 from torch import Tensor, nn
 
 
+class UnknownStagesError(ValueError):
+    """A model whose stages are not known here can be frozen or learn in full, but not be cut."""
+
+
 class Stage(NamedTuple):
     """A piece of a model.
 
@@ -107,6 +111,32 @@ def _vision_transformer(model: Any) -> StageChain:
     )
 
 
+def _rotary_transformer(model: Any) -> StageChain:
+    """Eva, which is DINOv3 too: a ViT whose blocks are told the rotations of the grid's positions."""
+
+    def stem(x: Tensor) -> Tensor:
+        return model.norm_pre(model._pos_embed(model.patch_embed(x))[0])
+
+    def rotations() -> Any:
+        if model.rope is None:
+            return None
+        fixed = hasattr(model.rope, "feat_shape") and not model.dynamic_img_size
+        return model.rope.get_embed() if fixed else model.rope.get_embed(shape=model.patch_embed.grid_size)
+
+    def block(place: int, module: nn.Module) -> Callable[[Tensor], Tensor]:
+        def run(x: Tensor) -> Tensor:
+            rope = rotations()
+            return module(x, rope=rope[place] if getattr(model, "rope_mixed", False) else rope)
+
+        return run
+
+    return StageChain(
+        Stage(_present(model, "patch_embed", "pos_drop", "patch_drop", "norm_pre", "rope"), stem),
+        [Stage((module,), block(place, module)) for place, module in enumerate(model.blocks)],
+        Stage(_present(model, "norm", *_HEAD), lambda x: _pooled(model, model.norm(x))),
+    )
+
+
 def _beit(model: Any) -> StageChain:
     def stem(x: Tensor) -> Tensor:
         x = model.patch_embed(x)
@@ -132,6 +162,8 @@ def stage_chain(model: Any) -> StageChain | None:
     family = type(model).__name__
     if family == "Beit":
         return _beit(model)
+    if family == "Eva":
+        return _rotary_transformer(model)
     if family in ("VisionTransformer", "VisionTransformerDistilled"):
         return _vision_transformer(model)
     if hasattr(model, "layer4") and hasattr(model, "conv1"):

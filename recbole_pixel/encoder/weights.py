@@ -4,48 +4,64 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
 
+from recbole_pixel.encoder.presets import timm_name
+
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
-def create_backbone(name: str, weights: str, **settings: object) -> nn.Module:
+def create_backbone(name: str, weights: str, image_size: int | None = None) -> Any:
     """A timm model without classifier, its weights loaded.
 
     Args:
-        name: a timm model name, such as ``resnet50`` or ``vit_base_patch32_clip_224.openai``.
+        name: a preset or a timm model name, see :func:`recbole_pixel.encoder.presets.timm_name`.
         weights: ``hub``, ``random``, ``package:NAME`` (an installed package that carries one weights file), or the
             path of a file (safetensors, pth) or of a folder that holds one.
-        settings: passed on to ``timm.create_model``.
+        image_size: side of the square input in pixels; the weights' own by default.
 
     Raises:
-        ValueError: timm has no model of that name, or the weights do not fit it.
+        ValueError: nothing is known by that name, or the weights do not fit it.
         FileNotFoundError: no such file or package.
         ConnectionError: ``hub``, and it cannot be reached.
     """
-    _check_name(name)
+    name = timm_name(name)
+    settings = _size_settings(name, image_size)
     if weights == "hub":
         return _from_hub(name, settings)
-    model = timm.create_model(name, pretrained=False, num_classes=0, **settings)
-    if weights != "random":
-        load_weights(model, read_weights(weights_file(weights)), weights)
-    return model
+    if weights == "random":
+        return timm.create_model(name, num_classes=0, **settings)
+    model = timm.create_model(name, num_classes=0)
+    load_weights(model, read_weights(weights_file(weights)), weights)
+    return _resized(model, name, settings) if settings else model
 
 
-def _check_name(name: str) -> None:
-    if timm.is_model(name.split(".")[0]):
-        return
-    from difflib import get_close_matches
+def _size_settings(name: str, image_size: int | None) -> dict[str, int]:
+    """``img_size`` for the families that are built for one size; convolutional networks take any."""
+    config = timm.get_pretrained_cfg(name)
+    if image_size is None or config is None or not config.fixed_input_size or image_size == config.input_size[-1]:
+        return {}
+    # CLIP's ResNets resample the positions of their attention pool at every forward; built for another size, they
+    # could not take the weights
+    return {} if fnmatch(name, "resnet*_clip*") else {"img_size": image_size}
 
-    near = get_close_matches(name, timm.list_models(), n=1, cutoff=0.0)
-    raise ValueError(f"encoder is {name!r}, which timm does not know; the nearest name is {near[0]!r}")
+
+def _resized(model: nn.Module, name: str, settings: Mapping[str, int]) -> nn.Module:
+    """``model`` for another size of pictures, its positions resampled as timm resamples those of the hub's weights."""
+    resized = timm.create_model(
+        name, pretrained=True, num_classes=0, pretrained_cfg_overlay={"state_dict": model.state_dict()}, **settings
+    )
+    resized.pretrained_cfg = model.pretrained_cfg  # without the tensors
+    return resized
 
 
-def _from_hub(name: str, settings: Mapping[str, object]) -> nn.Module:
+def _from_hub(name: str, settings: Mapping[str, int]) -> nn.Module:
     try:
         return timm.create_model(name, pretrained=True, num_classes=0, **settings)
     except Exception as error:  # huggingface_hub, httpx, requests and urllib each raise their own
