@@ -10,10 +10,11 @@ splits; seed and split are the same number. Results are kept, so that an interru
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from pathlib import Path
 from typing import Any
+
+from kept_runs import KeptRuns
 
 from recbole_pixel.commands.train import parse_settings
 from recbole_pixel.result_table import markdown_table
@@ -25,49 +26,33 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 
 
-def results(path: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
+def kept(options: argparse.Namespace) -> KeptRuns:
     """What has been run, by dataset, kind and split."""
-    if not path.is_file():
-        return {}
-    entries = [json.loads(line) for line in path.read_text().splitlines()]
-    return {(entry["dataset"], entry["run"], entry["split"]): entry for entry in entries}
+    return KeptRuns(options.results, ("dataset", "run", "split"))
 
 
 def run_all(options: argparse.Namespace, settings: dict[str, Any]) -> None:
     """Runs what is not among the results yet."""
     from recbole_pixel.quick_start import run
 
+    runs = kept(options)
+    shared = {"cold_items": 0.1, "show_progress": False, "state": "ERROR", **settings}
     for split in options.splits:
         for name in options.runs:
-            if (options.dataset, name, split) in results(options.results):
-                continue
-            chosen = {
-                "seed": split,
-                "cold_items": 0.1,
-                "show_progress": False,
-                "state": "ERROR",
-                **settings,
-                **RUNS[name],
-            }
-            result = run("PixelSASRec", options.dataset, settings=chosen)
-            entry = {
-                "dataset": options.dataset,
-                "run": name,
-                "split": split,
-                **{k: result[k] for k in ("cold", "test")},
-            }
-            options.results.parent.mkdir(parents=True, exist_ok=True)
-            with options.results.open("a") as stream:
-                stream.write(json.dumps(entry) + "\n")
-            print(f"{name}, split {split}: {result['cold']}", flush=True)
+
+            def make(name: str = name, split: int = split) -> dict[str, Any]:
+                result = run("PixelSASRec", options.dataset, settings={"seed": split, **shared, **RUNS[name]})
+                return {key: result[key] for key in ("cold", "test")}
+
+            runs.run((options.dataset, name, split), make)
 
 
 def table(options: argparse.Namespace) -> str:
     """Mean HR@10 over splits, beside chance; each split in brackets."""
-    found = results(options.results)
+    runs = kept(options)
     rows = [["run", "HR@10 among cold", "x chance", "by split", "HR@10 among all", "warm NDCG@10"]]
     for name in options.runs:
-        entries = [found[key] for split in options.splits if (key := (options.dataset, name, split)) in found]
+        entries = [entry for split in options.splits if (entry := runs.get(options.dataset, name, split))]
         if not entries:
             continue
         cold = [entry["cold"]["cold"]["hit@10"] for entry in entries]

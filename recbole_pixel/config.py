@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from recbole_pixel.config_files import PER_MODEL, SettingError, find_config_file, merged_settings, nearest, read_yaml
 from recbole_pixel.properties_path import properties_dir
 from recbole_pixel.setting_types import documented_types, mismatch
 
@@ -20,7 +18,6 @@ DATASET_KEYS = (
 )  # fmt: skip
 """Keys of ours that change what a dataset holds: RecBole compares them before it reuses a saved one."""
 
-PER_MODEL = "per_model"
 _for_any_model: ContextVar[bool] = ContextVar("protocol_for_any_model", default=False)
 """Whether RecBole's own models get our protocol too: in our command they do, under RecBole's ``run_recbole`` not."""
 
@@ -36,44 +33,6 @@ CHOICES = {
     "precision": ("auto", "float32", "bf16"),
     "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
 }
-
-
-class SettingError(ValueError):
-    """A setting that cannot be what the user meant."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``; the nearest is X``, or nothing where nothing is known."""
-    by_lower = {entry.lower(): entry for entry in known}
-    near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.0)
-    return f"; the nearest is {by_lower[near[0]]}" if near else ""
-
-
-class Loader(yaml.SafeLoader):
-    """YAML whose numbers are read as RecBole reads them (``1e-3`` is one)."""
-
-
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9_]+|[0-9][0-9_]*(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
-    list("-+0123456789."),
-)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file.
-
-    Raises:
-        FileNotFoundError: there is none.
-        SettingError: it is not YAML, or not a mapping.
-    """
-    try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), Loader)
-    except yaml.YAMLError as error:
-        raise SettingError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(settings or {}, dict):
-        raise SettingError(f"{path} holds a {type(settings).__name__}; expected `key: value` lines")
-    return settings or {}
 
 
 def add_internal_settings(config: Any, model: str, model_class: type, dataset: str) -> None:
@@ -103,8 +62,9 @@ def add_internal_settings(config: Any, model: str, model_class: type, dataset: s
             settings.update(found)
     external = config.external_config_dict
     tower = external.get("item_tower", settings["item_tower"])
-    for key in (model, f"{model}:{tower}"):
-        settings.update(per_model.get(key) or {})
+    for chosen in (per_model, external.pop(PER_MODEL, None) or {}):
+        for key in (model, f"{model}:{tower}"):
+            settings.update(chosen.get(key) or {})
     if ours:
         _resolve_auto(settings, external, model_class)
     else:
@@ -188,6 +148,9 @@ def check_settings(settings: Mapping[str, Any], where: str) -> None:
             raise SettingError(f"{where}: {key} is {value!r}, expected one of {', '.join(CHOICES[key])}{hint}")
     _check_types(settings, where)
     _check_metrics(settings, where)
+    for model, own in (settings.get(PER_MODEL) or {}).items():
+        check_model(model.partition(":")[0])
+        check_settings(own or {}, f"{where}, {PER_MODEL} {model}")
 
 
 def _check_types(settings: Mapping[str, Any], where: str) -> None:
@@ -217,7 +180,7 @@ def make_config(
     Args:
         model: name of a model of ours or of RecBole.
         dataset: name of a folder under ``data_path``.
-        files: YAML files; later ones win.
+        files: YAML files, by path or as a preset by name; later ones win.
         settings: on top of them.
 
     Raises:
@@ -226,13 +189,12 @@ def make_config(
     """
     from recbole_pixel.command_config import CommandConfig
 
-    merged: dict[str, Any] = {}
+    parts = []
     for file in files:
-        found = read_yaml(Path(file))
-        check_settings(found, str(file))
-        merged.update(found)
-    merged.update(settings or {})
-    check_settings(merged, "settings")
+        parts.append(read_yaml(find_config_file(file)))
+        check_settings(parts[-1], str(file))
+    check_settings(settings or {}, "settings")
+    merged = merged_settings([*parts, settings or {}])
     check_model(model)
     token = _for_any_model.set(True)
     try:

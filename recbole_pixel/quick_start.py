@@ -15,7 +15,8 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import ModelType, get_model, get_trainer, init_logger, init_seed
 
 from recbole_pixel import __version__
-from recbole_pixel.config import SettingError, make_config
+from recbole_pixel.config import make_config
+from recbole_pixel.config_files import SettingError
 from recbole_pixel.data.tracked import TrackedSequentialDataset
 from recbole_pixel.evaluation.cold import evaluate_cold
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin

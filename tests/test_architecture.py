@@ -18,8 +18,8 @@ ROOT = PACKAGE.parent
 NO_LEARNING = {"torch", "timm", "torchvision", "recbole", "transformers", "peft"}
 EDGES = {"convert", "commands", "cli", "result_table"}
 ABOVE_MODEL = {
-    "config", "command_config", "setting_types", "registry", "trainer", "training", "checkpoint", "evaluation",
-    "quick_start", "_compat", *EDGES,
+    "config", "config_files", "command_config", "setting_types", "registry", "trainer", "training", "checkpoint",
+    "evaluation", "quick_start", "_compat", *EDGES,
 }  # fmt: skip
 
 # room -> what it must not import: packages, and rooms of ours (first part behind `recbole_pixel.`)

@@ -62,7 +62,7 @@ def only_line(stderr: str) -> str:
         ({"config_files": "none.yaml"}, "none.yaml"),
         ({"item_tower": "id", "n_heads": 3}, "multiple of the number of attention"),
         ({"cold_items": 5.0, "item_tower": "id"}, "cold_items is 5.0; expected a fraction"),
-        ({"encoder": "resnet1888"}, "encoder is 'resnet1888'.*the nearest name is 'resnet18'"),
+        ({"encoder": "resnet1888"}, "encoder is 'resnet1888'.*nearest names are resnet18"),
         ({"encoder_weights": "none.pth"}, "encoder_weights is 'none.pth': no such file"),
         ({"tune": "top"}, "tune is 'top'; expected frozen, full, or top:K"),
         ({"eval_args": "{split: {XX: [1]}, order: TO, group_by: user, mode: full}", "item_tower": "id"}, "XX"),

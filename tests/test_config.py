@@ -11,7 +11,8 @@ from worlds import random_rows, write_inter
 
 from recbole_pixel import config as config_module
 from recbole_pixel.commands.train import parse_settings
-from recbole_pixel.config import SettingError, check_settings, known_keys, make_config, nearest, read_yaml
+from recbole_pixel.config import check_settings, known_keys, make_config
+from recbole_pixel.config_files import SettingError, nearest, read_yaml
 from recbole_pixel.properties_path import properties_dir
 
 
@@ -156,7 +157,11 @@ def test_every_key_of_ours_is_documented_where_its_default_is():
     """``key: value   # (type) meaning``."""
     for path in properties_dir().rglob("*.yaml"):
         for line in path.read_text().splitlines():
-            if line[:1].isalpha() and not line.startswith("per_model") and path.parent.name != "dataset":
+            if (
+                line[:1].isalpha()
+                and not line.startswith("per_model")
+                and path.parent.name not in ("dataset", "preset")
+            ):
                 assert "# (" in line, f"{path.name}: {line}"
 
 
@@ -241,3 +246,50 @@ def test_the_settings_of_a_run_are_written_as_yaml_and_read_back(world):
         "train_neg_sample_args",
     ):
         assert again[key] == config[key], key
+
+
+PRESETS = sorted(path.stem for path in (properties_dir() / "preset").glob("pixelrec_*.yaml"))
+
+
+def test_presets_are_found_by_name_and_combine(world):
+    plain = {key: world[key] for key in ("data_path", "checkpoint_dir", "state")}
+    paper = make_config("PixelSASRec", "w", ["pixelrec", "pixelrec_rn50"], plain)
+    assert (paper["hidden_size"], paper["n_heads"], paper["learning_rate"], paper["loss_type"]) == (512, 4, 1e-4, "BPR")
+    assert (paper["encoder"], paper["tune"], paper["item_tower"], paper["train_batch_size"]) == (
+        "RN50",
+        "top:2",
+        "image",
+        64,
+    )
+    twin = make_config("PixelSASRec", "w", ["preset/pixelrec.yaml", "properties/preset/pixelrec_id.yaml"], plain)
+    assert (twin["item_tower"], twin["learning_rate"], twin["hidden_size"]) == ("id", 5e-5, 512)
+    own = make_config("PixelSASRec", "w", ["pixelrec"], {**plain, "hidden_size": 8})
+    assert own["hidden_size"] == 8
+
+
+def test_settings_of_one_model_in_a_file_meet_those_of_the_next_file(world, tmp_path):
+    one = file_of(
+        tmp_path, "one.yaml", "per_model:\n  PixelSASRec:\n    epochs: 3\n    n_heads: 4\n  Pop:\n    epochs: 9"
+    )
+    two = file_of(tmp_path, "two.yaml", "per_model:\n  PixelSASRec:\n    epochs: 5")
+    plain = {key: world[key] for key in ("data_path", "checkpoint_dir", "state")}
+    config = make_config("PixelSASRec", "w", [one, two], plain)
+    assert (config["epochs"], config["n_heads"]) == (5, 4)
+    bad = file_of(tmp_path, "bad.yaml", "per_model:\n  PixelSASRec:\n    epoch: 5")
+    with pytest.raises(SettingError, match=r"per_model PixelSASRec.*'epoch'.*epochs"):
+        make_config("PixelSASRec", "w", [bad], plain)
+    with pytest.raises(FileNotFoundError, match=r"'pixelrek'.*nearest is pixelrec"):
+        make_config("PixelSASRec", "w", ["pixelrek"], plain)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_names_an_encoder_and_a_cut_that_there_are(world, preset):
+    plain = {key: world[key] for key in ("data_path", "checkpoint_dir", "state")}
+    config = make_config("PixelSASRec", "w", ["pixelrec", preset], plain)
+    if config["item_tower"] == "id":
+        assert preset == "pixelrec_id"
+        return
+    from recbole_pixel.encoder.presets import find_preset
+
+    assert find_preset(config["encoder"]).tune == config["tune"]
+    assert config["encoder_learning_rate"] == 1e-4

@@ -19,7 +19,9 @@ def add_parser(subparsers: Any) -> None:
         "--model", "-m", default="PixelSASRec", help="PixelSASRec, SASRec, Pop, ... (default: %(default)s)"
     )
     parser.add_argument("--dataset", "-d", required=True, help="name of a folder under data_path (dataset_atomic/)")
-    parser.add_argument("--config_files", default="", help='YAML files, separated by spaces: "a.yaml b.yaml"')
+    parser.add_argument(
+        "--config_files", default="", help='YAML files or presets, separated by spaces: "pixelrec mine.yaml"'
+    )
     parser.set_defaults(func=run, takes_settings=True)
 
 
@@ -42,7 +44,7 @@ def parse_settings(arguments: Sequence[str]) -> dict[str, Any]:
     """
     import yaml
 
-    from recbole_pixel.config import Loader, SettingError
+    from recbole_pixel.config_files import Loader, SettingError
 
     settings: dict[str, Any] = {}
     for argument in arguments:

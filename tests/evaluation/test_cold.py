@@ -143,7 +143,7 @@ def test_the_result_has_the_cold_items_only_where_they_were_held_out(tmp_path, s
     cold = run("PixelSASRec", "w", settings={**own, "cold_items": 0.2})["cold"]
     assert set(cold) == {"n_items", "cases", "all", "cold"}
     assert cold["cold"]["chance"] > cold["all"]["chance"] > 0
-    from recbole_pixel.config import SettingError
+    from recbole_pixel.config_files import SettingError
 
     with pytest.raises(SettingError, match="item_tower=id"):
         run("SASRec", "w", settings={**settings, "cold_items": 0.2})

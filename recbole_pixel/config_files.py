@@ -1,0 +1,83 @@
+"""Settings files: YAML read as RecBole reads it, found by path or as a preset by name, merged in order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_pixel.properties_path import properties_dir
+
+PER_MODEL = "per_model"
+"""Key of a YAML file: settings for one model each, ``MODEL`` or ``MODEL:TOWER``; direct ones win over them."""
+
+
+class SettingError(ValueError):
+    """A setting that cannot be what the user meant."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; the nearest is X``, or nothing where nothing is known."""
+    by_lower = {entry.lower(): entry for entry in known}
+    near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.0)
+    return f"; the nearest is {by_lower[near[0]]}" if near else ""
+
+
+class Loader(yaml.SafeLoader):
+    """YAML whose numbers are read as RecBole reads them (``1e-3`` is one)."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9_]+|[0-9][0-9_]*(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
+    list("-+0123456789."),
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        SettingError: it is not YAML, or not a mapping.
+    """
+    try:
+        settings = yaml.load(path.read_text(encoding="utf-8"), Loader)
+    except yaml.YAMLError as error:
+        raise SettingError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(settings or {}, dict):
+        raise SettingError(f"{path} holds a {type(settings).__name__}; expected `key: value` lines")
+    return settings or {}
+
+
+def find_config_file(name: str | Path) -> Path:
+    """The file that ``name`` stands for: a path, or a preset of ours such as ``pixelrec``.
+
+    Raises:
+        FileNotFoundError: neither; names the nearest preset.
+    """
+    path, presets = Path(name).expanduser(), properties_dir() / "preset"
+    if path.is_file():
+        return path
+    preset = presets / f"{path.stem}.yaml"
+    if path.parent.parts in ((), ("preset",), ("properties", "preset")) and preset.is_file():
+        return preset
+    hint = nearest(path.stem, (known.stem for known in presets.glob("*.yaml")))
+    raise FileNotFoundError(f"there is no settings file {str(name)!r}, and no preset of that name{hint}")
+
+
+def merged_settings(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Settings of several files, later ones over earlier ones; ``per_model`` model by model."""
+    merged: dict[str, Any] = {}
+    per_model: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        merged.update(part)
+        for model, settings in (part.get(PER_MODEL) or {}).items():
+            per_model.setdefault(model, {}).update(settings or {})
+    if per_model:
+        merged[PER_MODEL] = per_model
+    return merged
