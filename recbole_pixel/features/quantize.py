@@ -1,0 +1,184 @@
+"""Semantic ids: residual k-means of features, a code a level.
+
+The first level clusters the features, each further level what the levels before left of them, so that items with like
+features share their first codes. As in TIGER (Rajput et al., NeurIPS 2023) and PixelRec's semantic ids, with k-means in
+place of a trained quantiser.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_pixel.data.pictures import MEAN_TOKEN
+from recbole_pixel.features.kmeans import centroids, chosen_backend, nearest
+from recbole_pixel.features.writing import kept
+from recbole_pixel.store import ArrayStore, ArrayStoreWriter
+
+
+@dataclass(frozen=True)
+class LevelReport:
+    """How well a level and those before it tell the items.
+
+    Attributes:
+        distortion: mean squared error that is left, as a share of the features' variance.
+        n_used: codes that any item has.
+        perplexity: number of equally frequent codes that would be as hard to guess.
+    """
+
+    distortion: float
+    n_used: int
+    perplexity: float
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """What :func:`quantize` made.
+
+    Attributes:
+        codes: int32, (levels,) an item.
+        codebooks: float32, (n_codes, F) a level.
+        levels: a report for each; empty where the codes were there already.
+        n_colliding: items that share all of their codes with another.
+    """
+
+    codes: ArrayStore
+    codebooks: ArrayStore
+    levels: tuple[LevelReport, ...]
+    n_colliding: int
+
+
+def codes_path(features: Path, n_levels: int, n_codes: int) -> Path:
+    """Where codes go by default: beside the features."""
+    return features.with_name(f"{features.name.removesuffix('.array')}-codes-{n_levels}x{n_codes}.array")
+
+
+def codebooks_path(codes: Path) -> Path:
+    """Where the codebooks of the codes at ``codes`` lie."""
+    return codes.with_name(f"{codes.name.removesuffix('.array')}-codebooks.array")
+
+
+def quantize(
+    features: ArrayStore,
+    path: Path,
+    *,
+    n_levels: int = 4,
+    n_codes: int = 256,
+    seed: int = 0,
+    backend: str = "auto",
+    overwrite: bool = False,
+) -> Quantised:
+    """Writes the semantic ids of all items, and their codebooks beside them.
+
+    Holds the features twice in memory, in float32.
+
+    Args:
+        features: vectors of items, shape (F,) each.
+        path: the store of the codes to write.
+        n_levels: codes an item.
+        n_codes: clusters of each level.
+        seed: the same one gives the same codes.
+        backend: ``faiss``, ``sklearn``, or ``auto`` (faiss where it is installed).
+        overwrite: replace codes there that were made otherwise.
+
+    Raises:
+        ValueError: the features are no vectors, or fewer than codes.
+        FileExistsError: there are codes made otherwise, and not ``overwrite``.
+    """
+    _check(features, n_levels, n_codes)
+    made_of: dict[str, Any] = {
+        "features": features.fingerprint,
+        "levels": n_levels,
+        "codes": n_codes,
+        "seed": seed,
+        "backend": chosen_backend(backend),
+    }
+    both = [
+        kept(where, {"kind": kind, **made_of}, may_differ=("features",), overwrite=overwrite)
+        for kind, where in (("codes", path), ("codebooks", codebooks_path(path)))
+    ]
+    if both[0] is not None and both[1] is not None:
+        return Quantised(both[0], both[1], (), n_colliding(_of_items(both[0])))
+    tokens, vectors = _items_first(features)
+    n_items = len(tokens) - (MEAN_TOKEN in features)
+    codes, tables, reports = residual_kmeans(vectors, n_items, n_levels, n_codes, seed, str(made_of["backend"]))
+    names = [str(level) for level in range(n_levels)]
+    return Quantised(
+        codebooks=_written(codebooks_path(path), names, tables, {"kind": "codebooks", **made_of}),
+        codes=_written(path, tokens, codes, {"kind": "codes", **made_of}),
+        levels=tuple(reports),
+        n_colliding=n_colliding(codes[:n_items]),
+    )
+
+
+def residual_kmeans(
+    vectors: np.ndarray, n_items: int, n_levels: int, n_codes: int, seed: int, backend: str
+) -> tuple[np.ndarray, np.ndarray, list[LevelReport]]:
+    """Codes of vectors by residual k-means, fitted to the first of them.
+
+    Args:
+        vectors: float32, shape (N, F); overwritten by what the codes leave of them.
+        n_items: rows that are fitted and reported; the others only get codes.
+        n_levels, n_codes, seed, backend: see :func:`quantize`; each level has a seed of its own.
+
+    Returns:
+        Codes, int32 (N, n_levels); codebooks, float32 (n_levels, n_codes, F); a report a level.
+    """
+    codes = np.empty((len(vectors), n_levels), dtype=np.int32)
+    tables = np.empty((n_levels, n_codes, vectors.shape[1]), dtype=np.float32)
+    items, reports = vectors[:n_items], []
+    variance = float(items.var(axis=0, dtype=np.float64).sum())
+    for level in range(n_levels):
+        tables[level] = centroids(items, n_codes, seed=seed + level, backend=backend)
+        codes[:, level] = nearest(vectors, tables[level])
+        vectors -= tables[level][codes[:, level]]
+        left = float(np.square(items, dtype=np.float64).sum(axis=1).mean())
+        reports.append(_report(codes[:n_items, level], left / variance if variance else 0.0))
+    return codes, tables, reports
+
+
+def n_colliding(codes: np.ndarray) -> int:
+    """Rows of ``codes`` (N, levels) that are equal to another row."""
+    counts = np.unique(codes, axis=0, return_counts=True)[1]
+    return int(counts[counts > 1].sum())
+
+
+def _report(codes: np.ndarray, distortion: float) -> LevelReport:
+    shares = np.unique(codes, return_counts=True)[1] / len(codes)
+    return LevelReport(distortion, len(shares), float(np.exp(-(shares * np.log(shares)).sum())))
+
+
+def _check(features: ArrayStore, n_levels: int, n_codes: int) -> None:
+    n_items = len(features) - (MEAN_TOKEN in features)
+    if features.dtype.kind != "f" or len(features.shape) != 1:
+        raise ValueError(
+            f"{features.path} holds {features.dtype} of shape {features.shape} an item; semantic ids are made of "
+            f"vectors: floats of shape (F,), as `features extract --layer pooled` gives them"
+        )
+    if n_levels < 1 or n_codes < 2 or n_codes > n_items:
+        raise ValueError(
+            f"{n_levels} levels of {n_codes} codes for {n_items} items; expected at least 1 level, and from 2 codes "
+            f"to as many as there are items"
+        )
+
+
+def _items_first(features: ArrayStore) -> tuple[list[str], np.ndarray]:
+    """Tokens and vectors, the mean's last if there is one."""
+    tokens = [token for token in features.tokens if token != MEAN_TOKEN]
+    tokens += [MEAN_TOKEN] if MEAN_TOKEN in features else []
+    return tokens, features.gather(features.positions(tokens)).astype(np.float32, copy=False)
+
+
+def _of_items(codes: ArrayStore) -> np.ndarray:
+    return codes.gather(codes.positions([token for token in codes.tokens if token != MEAN_TOKEN]))
+
+
+def _written(path: Path, tokens: list[str], arrays: np.ndarray, provenance: dict[str, Any]) -> ArrayStore:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ArrayStoreWriter(path, tokens, arrays.shape[1:], arrays.dtype, provenance) as writer:
+        # All anew: a partial of the same provenance may hold codes of codebooks that were never finished.
+        writer.write(0, arrays)
+    return ArrayStore(path)
