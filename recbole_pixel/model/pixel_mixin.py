@@ -74,14 +74,19 @@ class PixelMixin:
     def calculate_loss(self, interaction: Any) -> Tensor:
         """The step's loss; the items of ``interaction`` are encoded once, before anything looks them up."""
         ids = self._catalogue_ids(interaction)
-        fields = {field: interaction[field] for field in interaction.columns if field.startswith("catalogue_")}
+        carried = () if ids is None else interaction.columns
+        fields = {field: interaction[field] for field in carried if field.startswith("catalogue_")}
         tower_step = self.item_tower.step(
             ids, fields.get(CATALOGUE_INPUT), fields.get(CATALOGUE_LOG_Q), fields.get(CATALOGUE_CANDIDATE)
         )
         with tower_step as catalogue, self._loss_over(catalogue, interaction):
-            if self.train_rows == "sequence" and interaction[self.POS_ITEM_ID].dim() == 2:
-                return self._sequence_loss(interaction)
-            return super().calculate_loss(interaction)  # type: ignore[misc]
+            return self._step_loss(interaction)
+
+    def _step_loss(self, interaction: Any) -> Tensor:
+        """The loss while the step's items are encoded: at every position, or the parent's."""
+        if self.train_rows == "sequence" and interaction[self.POS_ITEM_ID].dim() == 2:
+            return self._sequence_loss(interaction)
+        return super().calculate_loss(interaction)  # type: ignore[misc]
 
     def _catalogue_ids(self, interaction: Any) -> Tensor | None:
         """The step's ids, as the loader planned them; from the item fields where another loader made the batch."""
@@ -96,7 +101,7 @@ class PixelMixin:
     @contextmanager
     def _loss_over(self, catalogue: StepCatalogue | None, interaction: Any) -> Iterator[None]:
         """Tells the cross entropy which items it ranks, while a loss is computed."""
-        if not isinstance(self.loss_fct, CatalogueCrossEntropy):
+        if not isinstance(getattr(self, "loss_fct", None), CatalogueCrossEntropy):  # RecBole's BPR calls its own `loss`
             yield
             return
         self.loss_fct.catalogue = catalogue
