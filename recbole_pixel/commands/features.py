@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_extract(commands: Any) -> None:
     parser = commands.add_parser("extract", help="what a frozen encoder makes of a dataset's pictures")
-    parser.add_argument("--encoder", required=True, help="a timm model name")
+    parser.add_argument("--encoder", required=True, help="a preset, as `recbole-pixel encoders` lists them, or a timm model name")
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--weights", default="hub", help="hub, random, package:NAME, a file or folder (default: hub)")
     parser.add_argument(
@@ -102,7 +102,8 @@ def run_extract(arguments: argparse.Namespace) -> int:
     images = ImageStore(arguments.images or folder / "images.lmdb")
     encoder = frozen_encoder(arguments.encoder, arguments.weights, arguments.image_size, arguments.seed)
     layer = Layer(encoder, arguments.layer, is_spatial=arguments.shape == "spatial")
-    label = f"{arguments.encoder}-{layer.name}{'-spatial' if layer.is_spatial else ''}"
+    name = arguments.encoder.replace("/", "-")  # ViT-B/32
+    label = f"{name}-{layer.name}{'-spatial' if layer.is_spatial else ''}"
     device = arguments.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

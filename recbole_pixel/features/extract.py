@@ -24,7 +24,7 @@ def frozen_encoder(name: str, weights: str = "hub", image_size: int | None = Non
     """An encoder to take features from; the same one again for the same arguments, random weights too.
 
     Args:
-        name: a timm model name.
+        name: of a preset or a timm model.
         weights: ``hub``, ``random``, ``package:NAME``, or a file or folder.
         image_size: side of its input in pixels; that of the weights by default.
         seed: of random weights.
