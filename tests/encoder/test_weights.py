@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
 
 from recbole_pixel.encoder.weights import create_backbone, load_weights
 
@@ -94,3 +95,25 @@ def test_lite0_from_its_package_knows_an_ordinary_picture(lite0):
     assert model.pretrained_cfg["mean"] == (0.5, 0.5, 0.5)
     statistics = torch.stack([m.running_var.mean() for m in model.modules() if hasattr(m, "running_var")])
     assert (statistics - 1).abs().min() > 1e-3, "every norm has statistics of its own, none those of a fresh network"
+
+
+def test_weights_from_a_file_fit_another_picture_size(tmp_path):
+    """As timm does it for those of the hub: positions resampled, everything else as it is."""
+    native = timm.create_model("vit_tiny_patch16_224", num_classes=0)
+    torch.nn.init.normal_(native.pos_embed)
+    torch.save(native.state_dict(), tmp_path / "m.pth")
+    small = create_backbone("vit_tiny_patch16_224", str(tmp_path / "m.pth"), image_size=64)
+    own, other = native.state_dict(), small.state_dict()
+    resampled = resample_abs_pos_embed(own.pop("pos_embed"), (4, 4), num_prefix_tokens=1)
+    assert torch.allclose(other.pop("pos_embed"), resampled)
+    assert all(torch.equal(own[key], other[key]) for key in own)
+    assert small.pretrained_cfg == native.pretrained_cfg
+
+
+def test_clips_resnets_take_their_weights_at_any_picture_size():
+    with torch.device("meta"):
+        shapes = [
+            {key: value.shape for key, value in create_backbone("RN50", "random", size).state_dict().items()}
+            for size in (None, 224, 96)
+        ]
+    assert shapes[0] == shapes[1] == shapes[2]
