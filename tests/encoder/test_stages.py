@@ -18,6 +18,8 @@ FAMILIES = {
     "regnety_002": 64,
     "vit_tiny_patch16_224": 32,
     "beit_base_patch16_224": 32,
+    "eva02_tiny_patch14_224": 28,
+    "vit_small_patch16_rope_mixed_224": 32,
     "swin_tiny_patch4_window7_224": 64,
 }
 
