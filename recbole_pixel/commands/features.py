@@ -25,7 +25,9 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_extract(commands: Any) -> None:
     parser = commands.add_parser("extract", help="what a frozen encoder makes of a dataset's pictures")
-    parser.add_argument("--encoder", required=True, help="a preset, as `recbole-pixel encoders` lists them, or a timm model name")
+    parser.add_argument(
+        "--encoder", required=True, help="a preset, as `recbole-pixel encoders` lists them, or a timm model name"
+    )
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--weights", default="hub", help="hub, random, package:NAME, a file or folder (default: hub)")
     parser.add_argument(
@@ -136,6 +138,7 @@ def run_import(arguments: argparse.Namespace) -> int:
         tokens=arguments.interactions or arguments.tokens,
         column=arguments.column,
         channels_first=arguments.channels_first,
+        progress=not arguments.quiet,
     )
     out = arguments.out or arguments.data_path / arguments.dataset / "features" / f"{arguments.file.stem}.array"
     store, is_new = import_features(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from recbole_pixel.features.sources import FeatureSource
@@ -18,7 +19,7 @@ def import_features(
 ) -> tuple[ArrayStore, bool]:
     """Writes the arrays of ``source``, and their mean, into a store.
 
-    The source is read twice: all of it is looked at before anything is written.
+    All of the source is looked at before anything is written.
 
     Args:
         source: see :func:`recbole_pixel.features.sources.open_features`.
@@ -44,17 +45,21 @@ def import_features(
 
 
 def _refuse_nonfinite(source: FeatureSource, dtype: str, progress: bool) -> None:
-    wrong: list[str] = []
-    place = 0
-    with tqdm(total=len(source.tokens), desc="Checking", unit="item", disable=not progress) as bar:
-        for block in source.blocks(0):
-            finite = is_finite(converted(block, dtype))
-            wrong += [source.tokens[place + row] for row in range(len(block)) if not finite[row]]
-            place += len(block)
-            bar.update(len(block))
+    peaks = source.peaks if source.peaks is not None else _peaks(source, progress)
+    wrong = [source.tokens[place] for place in np.flatnonzero(~is_finite(converted(peaks, dtype))).tolist()]
     if wrong:
         raise ValueError(
             f"{source.path}: the arrays of {len(wrong)} of {len(source.tokens)} items hold numbers that are not finite "
             f"in {dtype}, e.g. of {wrong[:5]}; leave these items out or repair them: `missing_image: mean` gives items "
             f"without features the mean"
         )
+
+
+def _peaks(source: FeatureSource, progress: bool) -> np.ndarray:
+    """See :class:`FeatureSource`; reads all of the file."""
+    found: list[np.ndarray] = []
+    with tqdm(total=len(source.tokens), desc=f"Checking {source.path.name}", unit="item", disable=not progress) as bar:
+        for block in source.blocks(0):
+            found.append(np.abs(block).reshape(len(block), -1).max(axis=1).astype(np.float64))
+            bar.update(len(block))
+    return np.concatenate(found)

@@ -76,7 +76,7 @@ def _by_sklearn(vectors: np.ndarray, n_codes: int, seed: int) -> np.ndarray:
 def _by_faiss(vectors: np.ndarray, n_codes: int, seed: int) -> np.ndarray:
     import faiss
 
-    model = faiss.Kmeans(vectors.shape[1], n_codes, niter=25, seed=seed, min_points_per_centroid=1)
+    model = faiss.Kmeans(vectors.shape[1], n_codes, niter=25, nredo=3, seed=seed, min_points_per_centroid=1)
     model.train(np.ascontiguousarray(vectors))
     found: np.ndarray = model.centroids
     return found

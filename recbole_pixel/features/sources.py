@@ -7,10 +7,12 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from recbole_pixel.features.item_lists import item_tokens, mmrec_tokens
 from recbole_pixel.features.json_vectors import read_vectors
@@ -32,6 +34,8 @@ class FeatureSource:
         shape: of one array, (F,) or (P, C).
         blocks: from how many arrays to skip to blocks of the others, shape (n, *shape).
         provenance: where they come from.
+        peaks: the largest absolute number of each array, float64, NaN where one is none, shape (N,); None where the
+            file need not be read for it before it is asked for.
     """
 
     path: Path
@@ -39,6 +43,7 @@ class FeatureSource:
     shape: tuple[int, ...]
     blocks: Callable[[int], Iterator[np.ndarray]]
     provenance: dict[str, Any] = field(default_factory=dict)
+    peaks: np.ndarray | None = None
 
 
 def open_features(
@@ -48,6 +53,7 @@ def open_features(
     tokens: Path | None = None,
     column: str = "item_id",
     channels_first: bool = False,
+    progress: bool = False,
 ) -> FeatureSource:
     """The features in a file.
 
@@ -60,6 +66,7 @@ def open_features(
         tokens: see :func:`recbole_pixel.features.item_lists.item_tokens`, and ``layout``.
         column: the items' column, where ``tokens`` is a table.
         channels_first: feature maps are (items, channels, height, width), not (items, height, width, channels).
+        progress: show a bar where the file has to be read to the end first.
 
     Raises:
         FileNotFoundError: a file is not there.
@@ -70,7 +77,7 @@ def open_features(
             raise FileNotFoundError(f"no file {file}")
     layout = _layout(path, layout, tokens)
     if path.suffix == ".json":
-        source = _from_json(path)
+        source = _from_json(path, progress)
     else:
         array = _opened(path)
         named = _tokens(path, layout, tokens, column)
@@ -146,23 +153,25 @@ def _from_array(path: Path, array: np.ndarray, tokens: list[str], channels_first
     return FeatureSource(path, tokens, arranged(array[:1]).shape[1:], blocks)
 
 
-def _from_json(path: Path) -> FeatureSource:
+def _from_json(path: Path, progress: bool) -> FeatureSource:
     tokens: list[str] = []
+    peaks: list[float] = []
     shape: tuple[int, ...] | None = None
-    for token, vector in read_vectors(path):
+    for token, vector in tqdm(read_vectors(path), desc=f"Reading {path.name}", unit="item", disable=not progress):
         shape = shape or vector.shape
         if vector.shape != shape:
             raise ValueError(f"{path}: item {token!r} has {vector.shape} numbers, item {tokens[0]!r} has {shape}")
         tokens.append(token)
+        peaks.append(float(np.abs(vector).max()))
     if shape is None:
         raise ValueError(f"{path} holds no items")
 
     def blocks(start: int) -> Iterator[np.ndarray]:
-        for place, (_, vector) in enumerate(read_vectors(path)):
-            if place >= start:
-                yield vector[None].astype(np.float64)
+        vectors = (vector for _, vector in islice(read_vectors(path), start, None))
+        while chosen := list(islice(vectors, 256)):
+            yield np.stack(chosen).astype(np.float64)
 
-    return FeatureSource(path, tokens, shape, blocks)
+    return FeatureSource(path, tokens, shape, blocks, peaks=np.array(peaks))
 
 
 def _check_tokens(source: FeatureSource) -> None:

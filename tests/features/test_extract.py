@@ -150,7 +150,7 @@ def test_half_precision_is_near_and_too_large_numbers_are_refused(images, layer,
 def test_a_picture_that_cannot_be_read_is_named(images, layer, tmp_path, monkeypatch):
     read = ImageStore.read
     monkeypatch.setattr(ImageStore, "read", lambda self, token: b"<html>" if token == "i3" else read(self, token))
-    with pytest.raises(ValueError, match="picture of item 'i3'.*text, not a picture"):
+    with pytest.raises(ValueError, match=r"picture of item 'i3'.*text, not a picture"):
         run(images, layer, tmp_path / "f.array")
 
 
