@@ -68,13 +68,16 @@ class CatalogueCrossEntropy(nn.Module):
         """The mean loss.
 
         Args:
-            logits: shape (T, U), one column per row of the catalogue; (T, N) where there is no step's catalogue.
+            logits: shape (T, U), one column per row of the catalogue; or (T, N), one per item, of which the step's are
+                taken: those of a whole table, such as the ID twin's.
             targets: item ids, shape (T,).
         """
         catalogue = self.catalogue
         if catalogue is None:
             return F.cross_entropy(logits, targets)
         positions = catalogue.positions(targets)
+        if logits.shape[1] != len(catalogue.ids):
+            logits = logits[:, catalogue.ids]
         if self.correct_log_q and catalogue.log_q is not None:
             logits = logits - catalogue.log_q
         if catalogue.is_candidate is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,33 @@ class ItemInputs(Protocol):
         """Arrays of items with ``ids`` >= 1, shape (U,), on the CPU: shape (U, ...)."""
 
 
-class IDTower(nn.Embedding):
+class LearntRows(nn.Module):
+    """Adds to a tower rows that belong to no item, such as the mask of a masked language model.
+
+    They are looked up by the ids behind the last item's, are learnt in any tower, and are never ranked.
+    """
+
+    num_embeddings: int
+    learnt: nn.Embedding | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register_module("learnt", None)
+
+    def add_rows(self, rows: Tensor) -> None:
+        """Gives the ids from ``num_embeddings`` on vectors that start as ``rows``, shape (R, D)."""
+        self.learnt = nn.Embedding(rows.shape[0], rows.shape[1], _weight=rows.detach().clone())
+
+    def _look_up(self, ids: Tensor, items: Callable[[Tensor], Tensor]) -> Tensor:
+        """Vectors of ``ids`` (...): items' by ``items``, learnt rows for those behind; shape (..., D)."""
+        if self.learnt is None:
+            return items(ids)
+        is_learnt = ids >= self.num_embeddings
+        rows = self.learnt((ids - self.num_embeddings).clamp(min=0))
+        return torch.where(is_learnt[..., None], rows, items(ids.masked_fill(is_learnt, 0)))
+
+
+class IDTower(LearntRows, nn.Embedding):
     """The ID twin: RecBole's own table, with the interface of a tower."""
 
     def __init__(self, table: nn.Embedding) -> None:
@@ -56,12 +82,16 @@ class IDTower(nn.Embedding):
         finally:
             self.catalogue = None
 
+    def forward(self, ids: Tensor) -> Tensor:
+        """Vectors of ``ids``: any shape (...) to (..., D)."""
+        return self._look_up(ids, super().forward)
+
     def candidates(self) -> Tensor:
         """Vectors of the step's candidates, (U, D); of all items, (N, D), outside of a step."""
         return self.weight if self.catalogue is None else self.catalogue.vectors
 
 
-class ItemTower(nn.Module):
+class ItemTower(LearntRows):
     """Vectors of items, computed by an encoder and a projection.
 
     In a training step (:meth:`step`) the encoder runs once, over the distinct items of the batch, and look-ups by id
@@ -173,9 +203,10 @@ class ItemTower(nn.Module):
         Raises:
             LookupError: in a training step, an id that the step's catalogue lacks.
         """
-        if self.catalogue is not None:
-            return self.catalogue.lookup(ids)
-        return F.embedding(ids, self._table_or_fail())
+        return self._look_up(ids, self._items)
+
+    def _items(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self._table_or_fail()) if self.catalogue is None else self.catalogue.lookup(ids)
 
     def _table_or_fail(self) -> Tensor:
         if self.training:

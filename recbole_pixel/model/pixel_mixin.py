@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
@@ -14,9 +15,21 @@ from recbole_pixel.catalogue import CatalogueCrossEntropy, PairwiseCrossEntropy,
 from recbole_pixel.data.loader import CATALOGUE_CANDIDATE, CATALOGUE_ID, CATALOGUE_INPUT, CATALOGUE_LOG_Q
 from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
+from recbole_pixel.model.item_parameters import OneMoreItem, check_undeclared, hold_at_zero, place_tower, split_table
+from recbole_pixel.model.trial_step import check_parent, check_trial_step
 
 
-class PixelMixin:
+class _CheckedWhenBuilt(type):
+    """Checks a sequential model when its whole constructor is done, that of a subclass included."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        model = super().__call__(*args, **kwargs)
+        if isinstance(model, SequentialRecommender):
+            check_trial_step(model, cls._parent_name())  # type: ignore[attr-defined]
+        return model
+
+
+class PixelMixin(metaclass=_CheckedWhenBuilt):
     """Put before a RecBole class: ``class PixelX(PixelMixin, X)``.
 
     The parent's ``forward``, ``calculate_loss``, ``predict`` and ``full_sort_predict`` stay as they are: they look
@@ -30,13 +43,22 @@ class PixelMixin:
             the state at a position depends on nothing behind it, and that the parent's ``forward`` picks the last one
             by ``gather_indexes``, or :meth:`sequence_output` is overridden.
         loss_types: values of ``loss_type``, the default first.
+        tied_item_tables: further embeddings of the parent's, by item, that become the same tower.
+        zeroed_id_parameters: parameters of the parent's, one for each item, that are held at zero.
+        id_parameters: such parameters that are kept: they know nothing of an item that was never trained on.
+        is_causal: whether ``sequence`` rows ask for the above; False for a model that hides what it predicts.
     """
 
     item_table = "item_embedding"
+    tied_item_tables: tuple[str, ...] = ()
+    zeroed_id_parameters: tuple[str, ...] = ()
+    id_parameters: tuple[str, ...] = ()
+    is_causal = True
     towers: tuple[str, ...] = ("id", "image", "features")
     row_kinds: tuple[str, ...] = ("prefix",)
     loss_types: tuple[str, ...] = ("CE", "BPR", "BCE")
 
+    n_items: int
     ITEM_SEQ: str
     ITEM_SEQ_LEN: str
     ITEM_ID: str
@@ -49,15 +71,39 @@ class PixelMixin:
         loss_type = config["loss_type"]
         with _loss_type_for_parent(config):
             super().__init__(config, dataset)  # type: ignore[call-arg]
-        setattr(self, self.item_table, build_item_tower(config, dataset, getattr(self, self.item_table)))
+            self._replace_item_tables(config, dataset)
         self.pixel_loss_type = loss_type
         self.train_rows = config["train_rows"]
         self.mask_collisions = config["mask_collisions"]
         self._all_positions = False
+        if isinstance(self, SequentialRecommender):
+            check_parent(self, config, dataset, self._parent_name())
         if loss_type == "CE":
             self.loss_fct: nn.Module = CatalogueCrossEntropy(config["log_q_correction"])
         elif loss_type == "BCE":
             self.loss_fct = PairwiseCrossEntropy()
+
+    def _replace_item_tables(self, config: Any, dataset: Any) -> None:
+        """Puts the tower where the parent looks items up, and refuses what else it keeps for each of them."""
+        model: Any = self
+        items, further = split_table(model, self.item_table, self.n_items)
+        tower = build_item_tower(config, dataset, items)
+        if len(further):
+            tower.add_rows(further)
+        place_tower(model, self.item_table, self.tied_item_tables, tower)
+        hold_at_zero(model, self.zeroed_id_parameters)
+
+        def larger() -> nn.Module:
+            other: Any = type(self).__new__(type(self))
+            with torch.device("meta"):
+                super(PixelMixin, other).__init__(config, OneMoreItem(dataset))  # type: ignore[call-arg]
+            return other
+
+        check_undeclared(model, self.n_items, (self.item_table, *self.id_parameters), larger, self._parent_name())
+
+    @classmethod
+    def _parent_name(cls) -> str:
+        return next(base.__name__ for base in cls.__mro__ if not issubclass(base, PixelMixin))
 
     @property
     def item_tower(self) -> IDTower | ItemTower:
@@ -79,13 +125,18 @@ class PixelMixin:
         tower_step = self.item_tower.step(
             ids, fields.get(CATALOGUE_INPUT), fields.get(CATALOGUE_LOG_Q), fields.get(CATALOGUE_CANDIDATE)
         )
-        with tower_step as catalogue, self._loss_over(catalogue, interaction):
+        with tower_step as catalogue:
+            return self.loss_in_step(catalogue, interaction)
+
+    def loss_in_step(self, catalogue: StepCatalogue | None, interaction: Any) -> Tensor:
+        """The loss of a batch whose items are encoded; ``catalogue`` is None where all items are ranked."""
+        with self._loss_over(catalogue, interaction):
             return self._step_loss(interaction)
 
     def _step_loss(self, interaction: Any) -> Tensor:
         """The loss while the step's items are encoded: at every position, or the parent's."""
         if self.train_rows == "sequence" and interaction[self.POS_ITEM_ID].dim() == 2:
-            return self._sequence_loss(interaction)
+            return self._sequence_loss(interaction) + self.extra_loss()
         return super().calculate_loss(interaction)  # type: ignore[misc]
 
     def _catalogue_ids(self, interaction: Any) -> Tensor | None:
@@ -101,18 +152,19 @@ class PixelMixin:
     @contextmanager
     def _loss_over(self, catalogue: StepCatalogue | None, interaction: Any) -> Iterator[None]:
         """Tells the cross entropy which items it ranks, while a loss is computed."""
-        if not isinstance(getattr(self, "loss_fct", None), CatalogueCrossEntropy):  # RecBole's BPR calls its own `loss`
+        loss_fct = getattr(self, "loss_fct", None)  # RecBole's BPR has none: it calls its own `loss`
+        if not isinstance(loss_fct, CatalogueCrossEntropy):
             yield
             return
-        self.loss_fct.catalogue = catalogue
+        loss_fct.catalogue = catalogue
         try:
             if catalogue is not None and (
                 catalogue.log_q is not None if self.mask_collisions == "auto" else self.mask_collisions
             ):
-                self.loss_fct.collisions = self._collisions(catalogue, interaction)
+                loss_fct.collisions = self._collisions(catalogue, interaction)
             yield
         finally:
-            self.loss_fct.catalogue = self.loss_fct.collisions = None
+            loss_fct.catalogue = loss_fct.collisions = None
 
     def _collisions(self, catalogue: StepCatalogue, interaction: Any) -> Tensor:
         """Candidates that stand in a target's own row: bool, one line per target."""
@@ -132,12 +184,20 @@ class PixelMixin:
         states = self.sequence_output(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])[is_target]
         targets = targets[is_target]
         if self.pixel_loss_type == "CE":
-            return self.loss_fct(states @ self.item_tower.candidates().T, targets)
+            return self.loss_fct(states @ self.ranked(self.item_tower.candidates()).T, targets)
         negatives = interaction[self.NEG_ITEM_ID][is_target]
         return self.loss_fct(self._score(states, targets), self._score(states, negatives))
 
     def _score(self, states: Tensor, ids: Tensor) -> Tensor:
-        return (states * self.item_tower(ids)).sum(-1)
+        return (states * self.ranked(self.item_tower(ids))).sum(-1)
+
+    def ranked(self, vectors: Tensor) -> Tensor:
+        """What states are multiplied with, from the tower's ``vectors`` (..., D); these, unless a model says more."""
+        return vectors
+
+    def extra_loss(self) -> Tensor | float:
+        """What the parent adds to the loss of its rows, for ``sequence`` rows; 0 unless a model says more."""
+        return 0.0
 
     def sequence_output(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
         """Hidden states at all positions: item ids (B, L) to (B, L, D).
