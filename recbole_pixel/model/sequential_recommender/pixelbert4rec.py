@@ -1,0 +1,73 @@
+"""PixelBERT4Rec.
+
+Sun et al.: "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from Transformer", CIKM
+2019; with an image encoder for items as in Cheng et al.: "An Image Dataset for Benchmarking Recommender Systems with
+Raw Pixels" (PixelRec), SDM 2024. Differs from RecBole's class:
+
+* the mask is a learnt vector beside the item tower, and items have no bias of their own (RecBole's would be the only
+  thing known of an item that no picture tells);
+* a training row is a stretch of a user's items with its last target, of which each is hidden with ``mask_ratio``, at
+  least one; with chance ``ft_ratio``, a row has only its last item hidden (RecBole reads that key in vain);
+* the loss is taken at hidden items, the first of a row included (RecBole's leaves it out), over the step's catalogue;
+* at evaluation the mask stands behind the whole history, for which there is one position more; RecBole's drops the
+  oldest item, even of a short history.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.model.sequential_recommender.bert4rec import BERT4Rec
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_pixel.catalogue import StepCatalogue
+from recbole_pixel.model.cloze import draw_masks
+from recbole_pixel.model.pixel_mixin import PixelMixin
+
+
+class PixelBERT4Rec(PixelMixin, BERT4Rec):
+    """BERT4Rec whose items are pictures (or, with ``item_tower: id``, its ID twin)."""
+
+    row_kinds = ("sequence",)
+    zeroed_id_parameters = ("output_bias",)
+    is_causal = False
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.last_ratio = config["ft_ratio"]
+        self.position_embedding = nn.Embedding(self.max_seq_length + 1, self.hidden_size)
+        self._init_weights(self.position_embedding)
+
+    def loss_in_step(self, catalogue: StepCatalogue | None, interaction: Any) -> Tensor:
+        """The loss at hidden items; the row they are hidden in is its inputs and its last target."""
+        inputs, targets = interaction[self.ITEM_SEQ], interaction[self.POS_ITEM_ID]
+        items = torch.cat([inputs[:, :1], targets], dim=1)
+        hidden = draw_masks(items, self.mask_ratio, self.last_ratio)
+        row = {field: interaction[field] for field in interaction.columns}
+        row[self.ITEM_SEQ] = items.masked_fill(hidden, self.mask_token)
+        row[self.ITEM_SEQ_LEN] = interaction[self.ITEM_SEQ_LEN] + 1
+        row[self.POS_ITEM_ID] = items.masked_fill(~hidden, 0)
+        if self.NEG_ITEM_ID in interaction:
+            negatives = interaction[self.NEG_ITEM_ID]
+            row[self.NEG_ITEM_ID] = torch.cat([negatives[:, :1], negatives], dim=1)
+        return super().loss_in_step(catalogue, Interaction(row))
+
+    def _collisions(self, catalogue: StepCatalogue, interaction: Any) -> Tensor:
+        seen = interaction[self.ITEM_SEQ]
+        shown = {self.ITEM_SEQ: seen.masked_fill(seen == self.mask_token, 0)}
+        return super()._collisions(catalogue, {**shown, self.POS_ITEM_ID: interaction[self.POS_ITEM_ID]})
+
+    def sequence_output(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """Hidden states at all positions: ids (B, L), the mask's among them, to (B, L, D)."""
+        return self.forward(item_seq)
+
+    def reconstruct_test_data(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """Histories (B, L) with the mask behind each, (B, L + 1)."""
+        return F.pad(item_seq, (0, 1)).scatter(1, item_seq_len[:, None], self.mask_token)
+
+    def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
+        """RecBole's, at the mask: one position behind the one it asks for, since no item was dropped before it."""
+        return super().gather_indexes(output, gather_index + 1)
