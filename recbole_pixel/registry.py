@@ -16,6 +16,13 @@ from recbole_pixel._replacing import replace_once
 
 MODELS = {
     "PixelSASRec": "sequential_recommender",
+    "PixelGRU4Rec": "sequential_recommender",
+    "PixelNextItNet": "sequential_recommender",
+    "PixelSRGNN": "sequential_recommender",
+    "PixelBERT4Rec": "sequential_recommender",
+    "PixelLightSANs": "sequential_recommender",
+    "PixelFM": "sequential_recommender",
+    "PixelDSSM": "sequential_recommender",
 }
 """Our models and the folders of ``recbole_pixel.model`` that hold them; of others, their module."""
 
