@@ -17,7 +17,7 @@ from recbole.utils import ModelType, get_model, get_trainer, init_logger, init_s
 from recbole_pixel import __version__
 from recbole_pixel.config import make_config
 from recbole_pixel.config_files import SettingError
-from recbole_pixel.data.tracked import TrackedSequentialDataset
+from recbole_pixel.data.tracked import EXACT
 from recbole_pixel.evaluation.cold import evaluate_cold
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.registry import is_pixel_model
@@ -43,8 +43,9 @@ def run(
         saved: keep the best epoch's checkpoint and evaluate that one.
 
     Returns:
-        ``model``, ``dataset``, ``seed``, ``best_valid``, ``test`` (metric to value), ``checkpoint``, ``parameters``,
-        ``seconds_per_epoch``, ``pictures_per_epoch``, ``versions``, and ``cold`` where items were held out.
+        ``model``, ``dataset``, ``seed``, ``mask_history``, ``best_valid``, ``test`` (metric to value), ``checkpoint``,
+        ``parameters``, ``seconds_per_epoch``, ``pictures_per_epoch``, ``versions``, and ``cold`` where items were held
+        out.
 
     Raises:
         SettingError, FileNotFoundError, LookupError: as the settings or the data deserve; the message says what to do.
@@ -61,14 +62,16 @@ def run(
     began = time.perf_counter()
     _, best_valid = trainer.fit(train, valid, saved=saved, show_progress=config["show_progress"])
     seconds = time.perf_counter() - began
+    is_saved = saved and _learns(config, network)
     result = {
         "model": config["model"],
         "item_tower": config["item_tower"] if is_pixel_model(model) else None,
         "dataset": config["dataset"],
         "seed": config["seed"],
+        "mask_history": config["mask_history"],
         "best_valid": _plain(best_valid),
-        "test": _plain(trainer.evaluate(test, load_best_model=saved and _learns(config), show_progress=False)),
-        "checkpoint": trainer.saved_model_file if saved and _learns(config) else None,
+        "test": _plain(trainer.evaluate(test, load_best_model=is_saved, show_progress=False)),
+        "checkpoint": trainer.saved_model_file if is_saved else None,
         "parameters": count_parameters(network.parameters()),
         **_cost(trainer, seconds),
         "versions": versions(),
@@ -84,9 +87,9 @@ def _plain(scores: Mapping[str, Any] | None) -> dict[str, float]:
     return {name: float(value) for name, value in (scores or {}).items()}
 
 
-def _learns(config: Any) -> bool:
+def _learns(config: Any, network: Any) -> bool:
     """Whether there is anything to save: popularity is counted, not learnt."""
-    return config["MODEL_TYPE"] != ModelType.TRADITIONAL
+    return config["MODEL_TYPE"] != ModelType.TRADITIONAL and any(True for _ in network.parameters())
 
 
 def prepare_data(config: Any) -> tuple[Any, Any, Any, Any]:
@@ -100,7 +103,7 @@ def prepare_data(config: Any) -> tuple[Any, Any, Any, Any]:
             f"cold_items holds items out of the rows of pixel models; {config['model']} is RecBole's: use "
             f"PixelSASRec with item_tower=id for an ID baseline"
         )
-    with _tracking(config):
+    with _exact_order(config):
         dataset = create_dataset(config)
     getLogger().info(dataset)
     if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:  # there it counts scores, and 512 of them are one user's, at best
@@ -109,19 +112,26 @@ def prepare_data(config: Any) -> tuple[Any, Any, Any, Any]:
 
 
 @contextmanager
-def _tracking(config: Any) -> Iterator[None]:
-    """Lets RecBole's sequential models train on RecBole's rows with their place in the history, for the mask."""
+def _exact_order(config: Any) -> Iterator[None]:
+    """Lets RecBole's models train on RecBole's rows, in exact order, split alike, with what the mask needs to know."""
     import recbole.data.dataset as datasets
 
     name = f"{config['model']}Dataset"
-    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or hasattr(datasets, name):
+    own = getattr(datasets, name, None)
+    usual = datasets.SequentialDataset if config["MODEL_TYPE"] == ModelType.SEQUENTIAL else datasets.Dataset
+    takes_usual = config["MODEL_TYPE"] in (ModelType.SEQUENTIAL, ModelType.GENERAL, ModelType.TRADITIONAL)
+    exact = EXACT.get(own or usual) if own or takes_usual else None
+    if exact is None:
         yield
         return
-    setattr(datasets, name, TrackedSequentialDataset)
+    setattr(datasets, name, exact)
     try:
         yield
     finally:
-        delattr(datasets, name)
+        if own:
+            setattr(datasets, name, own)
+        else:
+            delattr(datasets, name)
 
 
 def _trainer_class(config: Any) -> Any:

@@ -6,42 +6,34 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.data.dataset import Dataset
+from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction
 
-from recbole_pixel.data.cold import ColdItems, draw_cold_items
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START, Histories
-from recbole_pixel.data.pictures import drop_items_without_picture
+from recbole_pixel.data.items import PixelItems
+from recbole_pixel.data.plan import PrefixPlan, RowPlan, SequencePlan, chosen_plan
 from recbole_pixel.data.rows import Rows, chunk_targets, gather_windows, newest_rows, user_starts
-from recbole_pixel.data.tracked import TimeOrderedDataset
+from recbole_pixel.data.tracked import TimeOrder
 
 
-class PixelSequentialDataset(TimeOrderedDataset):
+class PixelSequentialDataset(PixelItems, TimeOrder, SequentialDataset):
     """One row per target, as RecBole's, but gathered when asked for instead of stored.
 
     Filters, id mapping and splits are RecBole's.
 
     Attributes:
         histories: all interactions that rows are cut from; those of cold items are not among them.
-        cold: the held-out items and their occurrences, or None.
         chunks: training rows with a loss at every position; set on the training part by :meth:`build`.
     """
 
     histories: Histories
-    cold: ColdItems | None = None
     chunks: Rows
     chunk_owner_start: np.ndarray
-
-    def _data_filtering(self) -> None:
-        if self.config["missing_image"] == "drop" and self.config["item_tower"] == "image":
-            drop_items_without_picture(self)
-        super()._data_filtering()
 
     def data_augmentation(self) -> None:
         """Turns interactions into one row per target; called by RecBole when it converts the features."""
         self._aug_presets()
-        if self.config["cold_items"]:
-            self._hold_out_cold_items()
+        self._hold_out_cold_items()
         users, items = self.inter_feat[self.uid_field].numpy(), self.inter_feat[self.iid_field].numpy()
         self.histories = Histories(users, items)
         starts = user_starts(users)
@@ -52,15 +44,6 @@ class PixelSequentialDataset(TimeOrderedDataset):
         rows[HISTORY_LENGTH] = history
         rows[self.item_list_length_field] = history.clamp(max=self.max_item_list_len)
         self.inter_feat = Interaction(rows)
-
-    def _hold_out_cold_items(self) -> None:
-        users, items = self.inter_feat[self.uid_field].numpy(), self.inter_feat[self.iid_field].numpy()
-        split = self.config["seed"] if self.config["cold_split"] is None else self.config["cold_split"]
-        tokens = self.field2id_token[self.iid_field]
-        is_cold = draw_cold_items(tokens, np.unique(items), self.config["cold_items"], int(split))
-        self.cold = ColdItems.of(users, items, is_cold)
-        warm = torch.from_numpy(np.flatnonzero(~is_cold[items]))
-        self.inter_feat = Interaction({field: self.inter_feat[field][warm] for field in self.inter_feat})
 
     def build(self) -> list[Dataset]:
         """Train, validation and test parts by RecBole's splits; the training part with its chunks."""
@@ -73,6 +56,10 @@ class PixelSequentialDataset(TimeOrderedDataset):
             train.chunks = newest_rows(train.chunks, users[train.chunks.start], self.config["rows_per_user"])
         train.chunk_owner_start = user_starts(users)[train.chunks.start]
         return parts
+
+    def row_plan(self, train_rows: str) -> RowPlan:
+        """What an epoch's rows are: a loss at every position (``sequence``), or a row per target (``prefix``)."""
+        return chosen_plan({"sequence": SequencePlan, "prefix": PrefixPlan}, train_rows)(self)
 
     def __getitem__(self, index: Any, join: bool = True) -> Interaction:
         """Rows with their histories gathered: ``item_id_list`` of shape (B, L), padded on the right with 0."""

@@ -37,7 +37,11 @@ class Histories:
         Returns:
             Row numbers and item ids, both of shape (sum of ``length``,).
         """
-        start, length = start.cpu().long(), length.cpu().long()
-        rows = torch.repeat_interleave(torch.arange(len(length)), length)
-        first = torch.repeat_interleave(start - (length.cumsum(0) - length), length)
-        return rows, torch.from_numpy(self.items)[first + torch.arange(len(rows))]
+        rows, items = self.consumed_rows(start.cpu().long().numpy(), length.cpu().long().numpy())
+        return torch.from_numpy(rows), torch.from_numpy(items)
+
+    def consumed_rows(self, start: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """:meth:`consumed` for arrays."""
+        rows = np.repeat(np.arange(len(length)), length)
+        first = np.repeat(start - (np.cumsum(length) - length), length)
+        return rows, self.items[first + np.arange(len(rows))]

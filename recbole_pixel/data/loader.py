@@ -11,21 +11,21 @@ import numpy as np
 import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
-from torch import Tensor
 
 from recbole_pixel.data.pictures import StoredInputs
+from recbole_pixel.data.plan import BatchPlan
 from recbole_pixel.data.ring import Ring
-from recbole_pixel.data.rows import expand_prefixes, gather_windows
 from recbole_pixel.data.sampling import draw_negatives, log_inclusion
 
 CATALOGUE_ID = "catalogue_id"  # field: sorted distinct ids of the step, the padding first, (U,)
 CATALOGUE_INPUT = "catalogue_input"  # field: their arrays, without the padding's, (U - 1, ...)
 CATALOGUE_LOG_Q = "catalogue_log_q"  # field: log chance of being in the step's catalogue, (U,)
 CATALOGUE_CANDIDATE = "catalogue_candidate"  # field: which of them may be ranked, (U,)
+CATALOGUE_OWN = "catalogue_own"  # field: row, and place among them, of what the row's user consumed in training, (E, 2)
 
 
 class PixelTrainDataLoader(AbstractDataLoader):
-    """Batches of chunks (``train_rows: sequence``) or of prefixes, a user's together (``prefix``).
+    """Batches of the rows that the dataset plans: chunks, prefixes or user-item pairs, as ``train_rows`` says.
 
     ``train_batch_size`` counts rows, as RecBole's. Ids are planned first; then each distinct picture of the batch is
     fetched once, into a reused ring of buffers, while the previous batch trains. One thread draws everything, in order,
@@ -40,23 +40,26 @@ class PixelTrainDataLoader(AbstractDataLoader):
     def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = True) -> None:
         if not config["single_spec"]:
             raise NotImplementedError("pixel models train on one device; start them without nproc and world_size")
-        self.by_prefix = config["train_rows"] == "prefix"
-        self.max_length = config["MAX_ITEM_LIST_LENGTH"]
+        self.plan = dataset.row_plan(config["train_rows"])
         super().__init__(config, dataset, sampler, shuffle=shuffle)
         self.epoch = 0
-        self.loss_type = config["loss_type"]
+        self.negative_field = config["NEG_PREFIX"] + dataset.iid_field
+        self.is_ranked = config["loss_type"] == "CE"
         self.extra = self._count_extra(config)
+        self.masks = self.extra is not None if config["mask_collisions"] == "auto" else config["mask_collisions"]
         self.candidates = self._candidates(dataset)
         self.is_candidate = np.zeros(dataset.item_num, dtype=bool)
         self.is_candidate[self.candidates] = True
-        self.frequency = self._count_occurrences(dataset)
+        counts = self.plan.counts()
+        self.frequency = counts / max(counts.sum(), 1)
 
     def _init_batch_size_and_step(self) -> None:
         self.step = self.config["train_batch_size"]
         self.set_batch_size(self.step)
-        self.sample_size = len(self._dataset) if self.by_prefix else len(self._dataset.chunks)
+        self.sample_size = self.plan.n_rows
 
-    def _count_extra(self, config: Any) -> int | None:
+    @staticmethod
+    def _count_extra(config: Any) -> int | None:
         """Items drawn in addition to a batch's own, for cross entropy; None for the whole catalogue."""
         extra = config["extra_candidates"]
         if extra == "auto":
@@ -69,21 +72,8 @@ class PixelTrainDataLoader(AbstractDataLoader):
         ids = np.arange(1, dataset.item_num)
         return ids if dataset.cold is None else ids[~dataset.cold.is_cold[ids]]
 
-    @staticmethod
-    def _count_occurrences(dataset: Any) -> np.ndarray:
-        """Share of each item in all rows, (N,)."""
-        chunks = dataset.chunks
-        counts = np.zeros(dataset.item_num)
-        for first in range(0, len(chunks), 4096):
-            part = chunks[first : first + 4096]
-            rows = gather_windows(dataset.histories.items, part.start, part.length + 1, int(part.length.max()) + 1)
-            counts += np.bincount(rows.ravel(), minlength=dataset.item_num)
-        counts[0] = 0
-        return counts / max(counts.sum(), 1)
-
     def __len__(self) -> int:
-        n_rows = int(self._dataset.chunks.length.sum()) if self.by_prefix else len(self._dataset.chunks)
-        return -(-n_rows // self.step)
+        return -(-self.plan.n_rows // self.step)
 
     def __iter__(self) -> Iterator[Interaction]:
         rng = np.random.default_rng([self.config["seed"], self.epoch])
@@ -91,65 +81,51 @@ class PixelTrainDataLoader(AbstractDataLoader):
         return iter(Prefetcher(self._batches(rng), Ring(self.inputs)))
 
     def _batches(self, rng: np.random.Generator) -> Iterator[Interaction]:
-        chunks = self._dataset.chunks
-        order = rng.permutation(len(chunks)) if self.shuffle else np.arange(len(chunks))
-        if not self.by_prefix:
-            for first in range(0, len(order), self.step):
-                yield self._chunk_batch(rng, order[first : first + self.step])
-            return
-        rows, targets = expand_prefixes(chunks[order], self._dataset.chunk_owner_start[order], self.max_length)
-        for first in range(0, len(rows), self.step):
-            part = slice(first, first + self.step)
-            yield self._batch(rng, rows[part].start, rows[part].length, targets[part, None], self.max_length)
+        for plan in self.plan.batches(rng if self.shuffle else None, self.step):
+            yield self._batch(rng, plan)
 
-    def _chunk_batch(self, rng: np.random.Generator, index: np.ndarray) -> Interaction:
-        chunk = self._dataset.chunks[index]
-        width = int(chunk.length.max())
-        offset = np.arange(width)
-        targets = np.where(offset < chunk.length[:, None], chunk.start[:, None] + offset + 1, -1)
-        return self._batch(rng, chunk.start, chunk.length, targets, width)
-
-    def _batch(
-        self, rng: np.random.Generator, start: np.ndarray, length: np.ndarray, targets: np.ndarray, width: int
-    ) -> Interaction:
-        """A batch of windows and of their targets, positions in the flat array, (B, 1) or (B, width), -1 for none."""
-        dataset, histories = self._dataset, self._dataset.histories
-        inputs = gather_windows(histories.items, start, length, width)
-        wanted = np.where(targets < 0, 0, histories.items[targets])
-        fields = {
-            dataset.uid_field: histories.users[start],
-            dataset.item_id_list_field: inputs,
-            dataset.item_list_length_field: length,
-            dataset.iid_field: wanted if not self.by_prefix else wanted[:, 0],
-        }
-        own = np.concatenate([inputs, wanted], axis=1)
+    def _batch(self, rng: np.random.Generator, plan: BatchPlan) -> Interaction:
+        fields = {**plan.fields, self._dataset.iid_field: plan.targets}
         negatives = np.zeros((0, 0), dtype=np.int64)
-        if self.loss_type != "CE":
-            negatives = draw_negatives(rng, self.candidates, own, wanted.shape[1])
-            negatives[wanted == 0] = 0
-            fields[self.config["NEG_PREFIX"] + dataset.iid_field] = negatives if not self.by_prefix else negatives[:, 0]
+        if not self.is_ranked:
+            negatives = draw_negatives(rng, self.candidates, plan.targets.shape, plan.collides)
+            negatives[plan.targets == 0] = 0
+            fields[self.negative_field] = negatives
+        if plan.is_flat:
+            one_a_row = (self._dataset.iid_field, self.negative_field)
+            fields = {field: ids[:, 0] if field in one_a_row else ids for field, ids in fields.items()}
+        catalogue = self._catalogue(rng, plan, negatives)
         batch = {field: torch.from_numpy(np.ascontiguousarray(values)) for field, values in fields.items()}
-        batch.update(self._catalogue(rng, own, negatives, int(length.sum()) + len(length)))
-        return Interaction(batch)
+        return Interaction({**batch, **{field: torch.from_numpy(values) for field, values in catalogue.items()}})
 
-    def _catalogue(
-        self, rng: np.random.Generator, own: np.ndarray, negatives: np.ndarray, n_occurrences: int
-    ) -> dict[str, Tensor]:
+    def _catalogue(self, rng: np.random.Generator, plan: BatchPlan, negatives: np.ndarray) -> dict[str, np.ndarray]:
         """The step's catalogue: every item that the batch names, each once; none where all items are."""
-        if self.loss_type == "CE" and self.extra is None:
-            if self._dataset.cold is None:
-                return {}
-            ids = np.append(0, self.candidates)
-        else:
-            drawn = np.zeros(0, dtype=np.int64)
-            if self.loss_type == "CE" and self.extra:
-                drawn = rng.choice(self.candidates, min(self.extra, len(self.candidates)), replace=False)
-            ids = np.unique(np.concatenate([[0], own.ravel(), negatives.ravel(), drawn]))
-        fields = {CATALOGUE_ID: torch.from_numpy(ids), CATALOGUE_CANDIDATE: torch.from_numpy(self.is_candidate[ids])}
-        if self.loss_type == "CE" and self.extra is not None:
-            log_q = log_inclusion(self.frequency[ids], n_occurrences, self.extra, len(self.candidates))
-            fields[CATALOGUE_LOG_Q] = torch.from_numpy(log_q)
+        is_whole = self.is_ranked and self.extra is None
+        if is_whole and self._dataset.cold is None and not self.masks:
+            return {}
+        ids = np.append(0, self.candidates) if is_whole else self._named(rng, plan, negatives)
+        fields = {CATALOGUE_ID: ids, CATALOGUE_CANDIDATE: self.is_candidate[ids]}
+        if self.is_ranked and self.extra is not None:
+            fields[CATALOGUE_LOG_Q] = log_inclusion(
+                self.frequency[ids], plan.n_occurrences, self.extra, len(self.candidates)
+            )
+        if self.is_ranked and self.masks and plan.own is not None:
+            fields[CATALOGUE_OWN] = positions_of(ids, *plan.own())
         return fields
+
+    def _named(self, rng: np.random.Generator, plan: BatchPlan, negatives: np.ndarray) -> np.ndarray:
+        """Ids that the batch names, and those drawn to be ranked beside them: sorted, distinct, the padding first."""
+        drawn = np.zeros(0, dtype=np.int64)
+        if self.is_ranked and self.extra:
+            drawn = rng.choice(self.candidates, min(self.extra, len(self.candidates)), replace=False)
+        return np.unique(np.concatenate([[0], plan.inputs.ravel(), plan.targets.ravel(), negatives.ravel(), drawn]))
+
+
+def positions_of(ids: np.ndarray, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Rows and places in ``ids`` (U,) of those ``items`` (E,) that stand there: (at most E, 2)."""
+    places = np.searchsorted(ids, items).clip(max=len(ids) - 1)
+    found = ids[places] == items
+    return np.stack([rows[found], places[found]], axis=1)
 
 
 class Prefetcher:

@@ -6,6 +6,7 @@ Nothing is copied per row: a row is a start and a length, and is gathered when i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -40,6 +41,9 @@ class Rows:
         return Rows(self.start[index], self.length[index])
 
 
+AnyRows = TypeVar("AnyRows", Rows, Ints)
+
+
 def chunk_targets(targets: Ints, max_length: int) -> Rows:
     """Training rows that have every target exactly once, cut from the newest of each user's.
 
@@ -64,11 +68,11 @@ def chunk_targets(targets: Ints, max_length: int) -> Rows:
     return Rows(chunk_end - length, length)
 
 
-def newest_rows(rows: Rows, users: Ints, n_rows: int) -> Rows:
+def newest_rows(rows: AnyRows, users: Ints, n_rows: int) -> AnyRows:
     """The last ``n_rows`` rows of each user; ``users`` (R,) is sorted, rows of a user are in the order of time."""
     ends = np.append(np.flatnonzero(np.diff(users)), len(users) - 1)
     from_end = np.repeat(ends, np.diff(np.append(-1, ends))) - np.arange(len(users))
-    return rows[np.flatnonzero(from_end < n_rows)]
+    return rows[np.flatnonzero(from_end < n_rows)]  # type: ignore[return-value]
 
 
 def gather_windows(items: Ints, start: Ints, length: Ints, max_length: int) -> Ints:

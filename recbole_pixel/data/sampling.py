@@ -2,30 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 MAX_REDRAWS = 20  # a user who owns most of the catalogue keeps a few collisions rather than stall the step
 
 
-def draw_negatives(rng: np.random.Generator, candidates: np.ndarray, rows: np.ndarray, n_targets: int) -> np.ndarray:
-    """Uniform negatives that do not stand in the row of their target.
+def draw_negatives(
+    rng: np.random.Generator,
+    candidates: np.ndarray,
+    shape: tuple[int, ...],
+    collides: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Uniform negatives that do not collide with what is consumed.
 
     Args:
         rng: source of randomness.
         candidates: item ids to draw from.
-        rows: items of each row, padded with 0, (B, L).
-        n_targets: negatives per row.
+        shape: how many to draw, (B, T).
+        collides: says of drawn items, (B, T), which must be drawn again.
 
     Returns:
-        Item ids, (B, n_targets).
+        Item ids, (B, T).
     """
-    drawn = rng.choice(candidates, (len(rows), n_targets))
+    drawn = rng.choice(candidates, shape)
     for _ in range(MAX_REDRAWS):
-        collides = (drawn[:, :, None] == rows[:, None, :]).any(-1)
-        if not collides.any():
+        again = collides(drawn)
+        if not again.any():
             break
-        drawn[collides] = rng.choice(candidates, int(collides.sum()))
+        drawn[again] = rng.choice(candidates, int(again.sum()))
     return drawn
+
+
+def stands_in(rows: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that says which drawn items, (B, T), stand in their row of ``rows``, (B, L), padded with 0."""
+    return lambda drawn: (drawn[:, :, None] == rows[:, None, :]).any(-1)
+
+
+class Owned:
+    """Which items each user consumed, found in time that grows with the logarithm of all interactions.
+
+    Args:
+        users: user ids, (n,).
+        items: item ids, (n,).
+        n_items: size of the catalogue.
+    """
+
+    def __init__(self, users: np.ndarray, items: np.ndarray, n_items: int) -> None:
+        self.n_items = n_items
+        self.keys = np.unique(users.astype(np.int64) * n_items + items)
+
+    def of(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Whether each user consumed each item: bool, of the shape that ``users`` and ``items`` broadcast to."""
+        keys = users.astype(np.int64) * self.n_items + items
+        places = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
+        return self.keys[places] == keys
 
 
 def log_inclusion(frequency: np.ndarray, n_drawn: int, n_extra: int, n_candidates: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""RecBole's sequential dataset, sorted exactly and with each row's place in its user's history."""
+"""RecBole's own datasets, sorted exactly, split alike for all models, with each row's place in its user's history."""
 
 from __future__ import annotations
 
@@ -6,45 +6,127 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.data.dataset import SequentialDataset
+from recbole.data.dataset import (
+    Dataset,
+    DIENDataset,
+    GRU4RecKGDataset,
+    KSRDataset,
+    SequentialDataset,
+)
 from recbole.data.interaction import Interaction
 
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START, Histories
 from recbole_pixel.data.rows import user_starts
 
 
-class TimeOrderedDataset(SequentialDataset):
-    """Sorts by user and time before RecBole rounds the times to float32.
+class TimeOrder:
+    """Put before a dataset of RecBole: sorts by user and time before RecBole rounds the times to float32.
 
     That keeps 128 s apart at today's dates in seconds, two minutes in milliseconds (recbole/data/dataset/dataset.py,
-    ``_dataframe_to_interaction``). Interactions of one time keep the order of the file.
+    ``_dataframe_to_interaction``). Interactions of one time keep the order of the file. Files that are split already
+    (``benchmark_filename``) and random orders are left as they are.
     """
 
     inter_feat: Any  # a DataFrame, then an Interaction
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether time orders and splits the interactions."""
+        dataset: Any = self
+        return dataset.benchmark_filename_list is None and dataset.config["eval_args"]["order"] == "TO"
+
     def _change_feat_format(self) -> None:
-        if self.time_field not in self.inter_feat:
+        if self.is_ordered:
+            self._sort_exactly()
+        super()._change_feat_format()  # type: ignore[misc]
+
+    def _sort_exactly(self) -> None:
+        dataset: Any = self
+        if dataset.time_field not in self.inter_feat:
             raise ValueError(
-                f"{self.dataset_name}.inter has no column {self.time_field!r} (or load_col leaves it out), which "
+                f"{dataset.dataset_name}.inter has no column {dataset.time_field!r} (or load_col leaves it out), which "
                 f"puts each user's items in order; set TIME_FIELD to the column that does"
             )
-        self.inter_feat = self.inter_feat.sort_values(
-            [self.uid_field, self.time_field], kind="stable", ignore_index=True
-        )
-        super()._change_feat_format()
+        by = [dataset.uid_field, dataset.time_field]
+        self.inter_feat = self.inter_feat.sort_values(by, kind="stable", ignore_index=True)
 
 
-class TrackedSequentialDataset(TimeOrderedDataset):
-    """RecBole's rows, each with where its user's history begins and how long it is, for the evaluation's mask."""
+class Tracked(TimeOrder):
+    """Put before a sequential dataset of RecBole: each row says where its user's history begins and how long it is.
+
+    The evaluation masks by it.
+    """
 
     histories: Histories
 
     def data_augmentation(self) -> None:
         """RecBole's, and the place of each row."""
-        users = self.inter_feat[self.uid_field].numpy()
-        self.histories = Histories(users, self.inter_feat[self.iid_field].numpy().copy())
+        dataset: Any = self
+        users = self.inter_feat[dataset.uid_field].numpy()
+        self.histories = Histories(users, self.inter_feat[dataset.iid_field].numpy().copy())
         starts = user_starts(users)
         targets = np.flatnonzero(starts < np.arange(len(users)))
-        super().data_augmentation()
+        super().data_augmentation()  # type: ignore[misc]
         places = {HISTORY_START: starts[targets], HISTORY_LENGTH: targets - starts[targets]}
         self.inter_feat.update(Interaction({field: torch.from_numpy(place) for field, place in places.items()}))
+
+
+class TrackedSequentialDataset(Tracked, SequentialDataset):
+    """RecBole's rows, sorted exactly and tracked."""
+
+
+class TrackedDIENDataset(Tracked, DIENDataset):
+    """The same for DIEN, whose rows carry negative histories."""
+
+
+class TrackedGRU4RecKGDataset(Tracked, GRU4RecKGDataset):
+    """The same for GRU4RecKG, which reads a knowledge graph."""
+
+
+class TrackedKSRDataset(Tracked, KSRDataset):
+    """The same for KSR, which reads a knowledge graph."""
+
+
+class TimeSplitDataset(TimeOrder, Dataset):
+    """RecBole's dataset of user-item pairs, split as its sequential datasets are.
+
+    These split rows that have a history: a user's first interaction is no target and is always trained on. RecBole's
+    general dataset splits all interactions, so that a user of two has a test item here and none there, and one of three
+    a validation item. For one comparison, first interactions are trained on here, too, and the rest is split; all
+    models then are evaluated on the same targets of the same users.
+    """
+
+    _first: Interaction | None = None
+
+    def _change_feat_format(self) -> None:
+        super()._change_feat_format()
+        if self.is_ordered:
+            self._set_first_apart()
+
+    def _set_first_apart(self) -> None:
+        users = self.inter_feat[self.uid_field].numpy()
+        is_first = user_starts(users) == np.arange(len(users))
+        self._first, self.inter_feat = (
+            Interaction({field: self.inter_feat[field][torch.from_numpy(index)] for field in self.inter_feat})
+            for index in (np.flatnonzero(is_first), np.flatnonzero(~is_first))
+        )
+
+    def build(self) -> list[Dataset]:
+        """Train, validation and test parts by RecBole's splits."""
+        parts = super().build()
+        if self._first is not None:
+            train = parts[0].inter_feat
+            joined = {field: torch.cat([self._first[field], train[field]]) for field in train}
+            parts[0].inter_feat = Interaction(joined)
+            parts[0].inter_feat.sort(by=self.uid_field)  # stable: a user's first interaction comes first
+        return parts
+
+
+EXACT: dict[type, type] = {
+    Dataset: TimeSplitDataset,
+    SequentialDataset: TrackedSequentialDataset,
+    DIENDataset: TrackedDIENDataset,
+    GRU4RecKGDataset: TrackedGRU4RecKGDataset,
+    KSRDataset: TrackedKSRDataset,
+}
+"""RecBole's datasets and what stands for them in our command."""

@@ -24,7 +24,7 @@ from recbole_pixel.data.loader import (
 )
 from recbole_pixel.data.ring import SLOTS, Ring
 from recbole_pixel.data.rows import gather_windows
-from recbole_pixel.data.sampling import draw_negatives, log_inclusion
+from recbole_pixel.data.sampling import draw_negatives, log_inclusion, stands_in
 
 
 class Numbered:
@@ -167,12 +167,12 @@ def test_negatives_never_stand_in_their_row(loader_of, train_rows, loss_type):
 
 
 def test_a_user_who_owns_everything_does_not_stall_the_step():
-    drawn = draw_negatives(np.random.default_rng(0), np.arange(1, 4), np.array([[1, 2, 3]]), 5)
+    drawn = draw_negatives(np.random.default_rng(0), np.arange(1, 4), (1, 5), stands_in(np.array([[1, 2, 3]])))
     assert set(drawn.ravel()) <= {1, 2, 3}
 
 
 def test_negatives_are_uniform_over_what_is_allowed():
-    drawn = draw_negatives(np.random.default_rng(0), np.arange(1, 7), np.array([[2, 5, 0]]), 40_000)
+    drawn = draw_negatives(np.random.default_rng(0), np.arange(1, 7), (1, 40_000), stands_in(np.array([[2, 5, 0]])))
     counts = np.bincount(drawn.ravel(), minlength=7)
     assert counts[[0, 2, 5]].sum() == 0
     assert np.abs(counts[[1, 3, 4, 6]] / 10_000 - 1).max() < 0.05

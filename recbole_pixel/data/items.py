@@ -1,0 +1,43 @@
+"""What all datasets of pixel models do with items: drop those without a picture, hold some out of training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_pixel.data.cold import ColdItems, draw_cold_items
+from recbole_pixel.data.pictures import drop_items_without_picture
+
+
+class PixelItems:
+    """Put before a dataset of RecBole.
+
+    Attributes:
+        cold: the held-out items and their occurrences, or None.
+    """
+
+    cold: ColdItems | None = None
+    inter_feat: Any
+
+    def _data_filtering(self) -> None:
+        dataset: Any = self
+        if dataset.config["missing_image"] == "drop" and dataset.config["item_tower"] == "image":
+            drop_items_without_picture(dataset)
+        super()._data_filtering()  # type: ignore[misc]
+
+    def _hold_out_cold_items(self) -> None:
+        """Takes the interactions of cold items out; ``inter_feat`` is sorted by user and time."""
+        dataset: Any = self
+        config = dataset.config
+        if not config["cold_items"]:
+            return
+        users, items = self.inter_feat[dataset.uid_field].numpy(), self.inter_feat[dataset.iid_field].numpy()
+        split = config["seed"] if config["cold_split"] is None else config["cold_split"]
+        tokens = dataset.field2id_token[dataset.iid_field]
+        is_cold = draw_cold_items(tokens, np.unique(items), config["cold_items"], int(split))
+        self.cold = ColdItems.of(users, items, is_cold)
+        warm = torch.from_numpy(np.flatnonzero(~is_cold[items]))
+        self.inter_feat = Interaction({field: self.inter_feat[field][warm] for field in self.inter_feat})
