@@ -24,7 +24,7 @@ _for_any_model: ContextVar[bool] = ContextVar("protocol_for_any_model", default=
 CHOICES = {
     "item_tower": ("id", "image", "features"),
     "loss_type": ("auto", "CE", "BPR", "BCE"),
-    "train_rows": ("auto", "sequence", "prefix"),
+    "train_rows": ("auto", "sequence", "prefix", "pair"),
     "missing_image": ("error", "mean", "drop"),
     "projection_activation": ("none", "relu", "gelu", "tanh"),
     "batch_norm": ("auto", "frozen", "train"),
@@ -223,9 +223,9 @@ def check_model(model: str) -> None:
     Raises:
         SettingError: names the nearest.
     """
-    from recbole_pixel.registry import MODELS
+    from recbole_pixel.registry import BASELINES, MODELS
 
-    names = recbole_models() | set(MODELS)
+    names = recbole_models() | set(MODELS) | set(BASELINES)
     if model not in names:
         raise SettingError(f"there is no model {model!r}{nearest(model, sorted(names))}")
 

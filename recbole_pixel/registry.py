@@ -15,6 +15,8 @@ from typing import Any
 from recbole_pixel._replacing import replace_once
 
 MODELS = {
+    "PixelMF": "general_recommender",
+    "PixelLightGCN": "general_recommender",
     "PixelSASRec": "sequential_recommender",
     "PixelGRU4Rec": "sequential_recommender",
     "PixelNextItNet": "sequential_recommender",
@@ -25,6 +27,11 @@ MODELS = {
     "PixelDSSM": "sequential_recommender",
 }
 """Our models and the folders of ``recbole_pixel.model`` that hold them; of others, their module."""
+
+BASELINES = {
+    "RepeatLast": "sequential_recommender",
+}
+"""Models of ours without an item tower, and their folders."""
 
 
 def is_pixel_model(name: str) -> bool:
@@ -57,7 +64,7 @@ def add_model(model_class: type) -> type:
     module.__spec__ = ModuleSpec(module.__name__, None)
     setattr(module, name, model_class)
     MODELS[name] = model_class.__module__
-    _register_module(name, module)
+    _register_pixel_module(name, module)
     return model_class
 
 
@@ -70,22 +77,34 @@ def recbole_folder(model_class: type) -> str | None:
 
 
 def _register_models() -> None:
+    from recbole_pixel.data.tracked import TrackedSequentialDataset
+    from recbole_pixel.evaluation.untrained import UntrainedTrainer
+
     for name, folder in MODELS.items():
-        _register_module(name, import_module(f"recbole_pixel.model.{folder}.{name.lower()}"))
+        _register_pixel_module(name, import_module(f"recbole_pixel.model.{folder}.{name.lower()}"))
+    for name, folder in BASELINES.items():
+        module = import_module(f"recbole_pixel.model.{folder}.{name.lower()}")
+        _register_module(name, module, TrackedSequentialDataset, UntrainedTrainer)
 
 
-def _register_module(name: str, module: ModuleType) -> None:
+def _register_pixel_module(name: str, module: ModuleType) -> None:
+    from recbole_pixel.data.dataset import PixelSequentialDataset
+    from recbole_pixel.data.general import PixelGeneralDataset
+    from recbole_pixel.trainer import PixelTrainer
+
+    is_general = recbole_folder(getattr(module, name)) == "general_recommender"
+    _register_module(name, module, PixelGeneralDataset if is_general else PixelSequentialDataset, PixelTrainer)
+
+
+def _register_module(name: str, module: ModuleType, dataset_class: type, trainer_class: type) -> None:
     import recbole.data.dataset
     import recbole.trainer
-
-    from recbole_pixel.data.dataset import PixelSequentialDataset
-    from recbole_pixel.trainer import PixelTrainer
 
     folder = recbole_folder(getattr(module, name))
     sys.modules[f"recbole.model.{folder}.{name.lower()}"] = module
     setattr(import_module(f"recbole.model.{folder}"), name.lower(), module)
-    setattr(recbole.data.dataset, f"{name}Dataset", PixelSequentialDataset)
-    setattr(recbole.trainer, f"{name}Trainer", PixelTrainer)
+    setattr(recbole.data.dataset, f"{name}Dataset", dataset_class)
+    setattr(recbole.trainer, f"{name}Trainer", trainer_class)
 
 
 def _register_config() -> None:

@@ -19,12 +19,13 @@ TOP = 10
 def evaluate_cold(model: Any, dataset: Any, device: torch.device, batch_size: int = 256) -> dict[str, Any]:
     """HR@10 and NDCG@10 of the cold items' occurrences.
 
-    Each case asks for the cold item a user consumed, given the warm items consumed before. What the user consumed
-    before, warm or cold, is not ranked against it.
+    Each case asks for the cold item a user consumed, given the warm items consumed before, or, of a general model,
+    given the user's id: their first warm item was trained on. What the user consumed before, warm or cold, is not
+    ranked against it.
 
     Args:
-        model: a sequential recommender of RecBole.
-        dataset: a ``PixelSequentialDataset`` with cold items.
+        model: a sequential or general recommender of RecBole.
+        dataset: a ``PixelSequentialDataset`` or ``PixelGeneralDataset`` with cold items.
         device: where the model lies.
         batch_size: cases scored at a time.
 
@@ -55,12 +56,15 @@ def evaluate_cold(model: Any, dataset: Any, device: torch.device, batch_size: in
 
 
 def _cases(dataset: Any, cold: ColdItems, part: slice) -> Interaction:
+    users = {dataset.uid_field: torch.from_numpy(cold.users[part])}
+    if not hasattr(dataset, "item_id_list_field"):
+        return Interaction(users)
     length = np.minimum(cold.history_length[part], dataset.max_item_list_len)
     start = cold.history_start[part] + cold.history_length[part] - length
     window = gather_windows(dataset.histories.items, start, length, dataset.max_item_list_len)
     return Interaction(
         {
-            dataset.uid_field: torch.from_numpy(cold.users[part]),
+            **users,
             dataset.item_id_list_field: torch.from_numpy(window),
             dataset.item_list_length_field: torch.from_numpy(length),
         }

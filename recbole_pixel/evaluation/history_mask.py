@@ -1,4 +1,4 @@
-"""Hides what users already consumed when sequential models rank, as general models in RecBole always do."""
+"""Hides what users already consumed when models rank, or shows it: the same for every kind of model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
 class HistoryMaskMixin:
     """Put before a RecBole trainer class.
 
-    RecBole never masks for sequential models (recbole/data/dataloader/general_dataloader.py, ``collate_fn``), PixelRec
-    and the papers do. The mask covers the whole history, not only what fits the model's window; the target itself is
-    left in even where the user consumed it before, as RecBole does for general models.
+    RecBole never masks for sequential models and always for general ones (recbole/data/dataloader/
+    general_dataloader.py, ``collate_fn``). Here ``mask_history`` says it for both; PixelRec and the papers mask. The
+    mask covers the whole history, not only what fits the model's window; the target itself is left in even where the
+    user consumed it before, as RecBole does for general models. Without the key (RecBole's own ``run_recbole`` of its
+    own models) RecBole's ways stay.
     """
 
     def evaluate(
@@ -36,8 +38,10 @@ class HistoryMaskMixin:
 
     def _full_sort_batch_eval(self, batched_data: Any) -> Any:
         interaction, history, positive_u, positive_i = batched_data
-        masks = self.config["mask_history"] and history is None  # type: ignore[attr-defined]
-        if masks and self._histories is not None and HISTORY_START in interaction:
+        masks = self.config["mask_history"]  # type: ignore[attr-defined]
+        if masks is False:
+            history = None
+        elif masks and history is None and self._histories is not None and HISTORY_START in interaction:
             rows, items = self._histories.consumed(interaction[HISTORY_START], interaction[HISTORY_LENGTH])
             keep = items != positive_i[rows]
             history = (rows[keep], items[keep])

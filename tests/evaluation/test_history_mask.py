@@ -17,6 +17,12 @@ from recbole_pixel.quick_start import _trainer_class, prepare_data
 MODELS = ("PixelSASRec", "SASRec")
 
 
+class Stub(torch.nn.Linear):
+    """What a trainer can be made from; another model takes its place before it ranks."""
+
+    item_table = "none"
+
+
 class Favourite(torch.nn.Module):
     """Ranks items by a fixed score, whoever asks."""
 
@@ -35,7 +41,7 @@ def evaluated(
     config = make_config(model, name, settings={**settings, "loss_type": "CE", "item_tower": "id", **own})
     _, train, _, test = prepare_data(config)
     by_id = [scores.get(str(token), -1.0) for token in train._dataset.field2id_token["item_id"]]
-    trainer = _trainer_class(config)(config, torch.nn.Linear(1, 1))
+    trainer = _trainer_class(config)(config, Stub(1, 1))
     trainer.model = Favourite(torch.tensor(by_id))
     trainer.tot_item_num = trainer.item_tensor = None
     trainer.eval_collector.data_collect(train)
@@ -90,7 +96,7 @@ def test_what_comes_later_is_not_taken_out(tmp_path, settings, model):
     config = make_config(model, "w", settings={**settings, "loss_type": "CE", "item_tower": "id", **TOP_1})
     _, train, valid, _ = prepare_data(config)
     by_id = [{"z": 9.0}.get(str(token), 0.0) for token in train._dataset.field2id_token["item_id"]]
-    trainer = _trainer_class(config)(config, torch.nn.Linear(1, 1))
+    trainer = _trainer_class(config)(config, Stub(1, 1))
     trainer.model = Favourite(torch.tensor(by_id))
     trainer.tot_item_num = None
     trainer.eval_collector.data_collect(train)
@@ -125,13 +131,23 @@ def test_consumed_lists_every_item_of_every_row():
     assert items.tolist() == [8, 5, 6, 7]
 
 
-@pytest.mark.parametrize("mask_history", [True, False])
-def test_a_general_model_is_masked_by_recbole_as_ever(tmp_path, settings, mask_history):
+@pytest.mark.parametrize("model", [*MODELS, "BPR", "PixelMF", "Pop"])
+@pytest.mark.parametrize(("mask_history", "expected"), [(True, 0.75), (False, 0.0)])
+def test_every_kind_of_model_is_masked_alike(tmp_path, settings, model, mask_history, expected):
     world(tmp_path, {"u": "abcd", "v": "bacd", "x": "cbad", "other": "zyw"})
     scores = {"a": 9.0, "b": 8.0, "c": 7.0, "d": 6.0}
-    assert evaluated("w", settings, "BPR", scores, mask_history=mask_history, **TOP_1)["recall@1"] == 0.75, (
-        "all but the other"
-    )
+    own = {"mask_history": mask_history, **TOP_1, "loss_type": "BPR"}
+    found = evaluated("w", settings, model, scores, **own)["recall@1"]
+    assert found == expected, "masked, all but the other; unmasked, everybody has a better one behind them"
+
+
+@pytest.mark.parametrize("model", ["BPR", "SASRec"])
+def test_without_the_key_recboles_ways_stay(tmp_path, settings, model):
+    """As under RecBole's own run_recbole: general models are masked, sequential ones are not."""
+    world(tmp_path, {"u": "abcd", "v": "bacd", "x": "cbad", "other": "zyw"})
+    scores = {"a": 9.0, "b": 8.0, "c": 7.0, "d": 6.0}
+    found = evaluated("w", settings, model, scores, mask_history=None, **TOP_1)["recall@1"]
+    assert found == {"BPR": 0.75, "SASRec": 0.0}[model]
 
 
 def test_batches_of_recbole_without_our_fields_are_left_alone(tmp_path, settings):
@@ -139,7 +155,7 @@ def test_batches_of_recbole_without_our_fields_are_left_alone(tmp_path, settings
     world(tmp_path, {"u": "abcd", "v": "bacd"})
     config = make_config("SASRec", "w", settings={**settings, "loss_type": "CE"})
     _, train, *_ = prepare_data(config)
-    trainer = _trainer_class(config)(config, torch.nn.Linear(1, 1))
+    trainer = _trainer_class(config)(config, Stub(1, 1))
     trainer.model = Favourite(torch.arange(train._dataset.item_num).float())
     trainer.tot_item_num, trainer._histories = train._dataset.item_num, None
     interaction = Interaction({"item_id_list": torch.tensor([[1, 2]]), "item_length": torch.tensor([2])})

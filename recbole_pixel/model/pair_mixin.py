@@ -1,0 +1,82 @@
+"""Turns RecBole's general models, which train on pairs of a user and an item, into pixel models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.utils import InputType
+from torch import Tensor
+
+from recbole_pixel.catalogue import PairwiseCrossEntropy, StepCatalogue
+from recbole_pixel.data.loader import CATALOGUE_OWN
+from recbole_pixel.model.pixel_mixin import PixelMixin
+
+
+class PairMixin(PixelMixin):
+    """Put before a general RecBole class: ``class PixelX(PairMixin, X)``.
+
+    With ``loss_type: BPR`` the loss is the parent's own, over a positive and a negative item. A class that overrides
+    :meth:`user_output` may list ``CE`` and ``BCE`` in ``loss_types``, too: the parent's score must then be the dot
+    product of that vector and the item's.
+    """
+
+    row_kinds = ("pair",)
+    loss_types = ("BPR",)
+    USER_ID: str
+
+    @classmethod
+    def _check(cls, config: Any) -> None:
+        super()._check(config)
+        kind = next((base.input_type for base in cls.__mro__ if base.__module__.startswith("recbole.")), None)
+        if kind != InputType.PAIRWISE:
+            name = "nothing known" if kind is None else kind.name.lower()
+            raise TypeError(
+                f"{cls.__name__}: its RecBole class trains on {name} data; pairs of a positive and a negative item are "
+                f"what a general pixel model can train on (input_type PAIRWISE)"
+            )
+
+    def user_output(self, interaction: Any) -> Tensor:
+        """Vectors of the users of ``interaction``, (B, D), whose product with an item's vector is the score."""
+        raise NotImplementedError(f"{type(self).__name__} trains by {', '.join(self.loss_types)} only")
+
+    def _step_loss(self, interaction: Any) -> Tensor:
+        if self.pixel_loss_type == "BPR":
+            return super()._step_loss(interaction)
+        users, targets = self.user_output(interaction), interaction[self.ITEM_ID]
+        if isinstance(self.loss_fct, PairwiseCrossEntropy):
+            negatives = interaction[self.NEG_ITEM_ID]
+            return self.loss_fct(self._score(users, targets), self._score(users, negatives))
+        return self.loss_fct(users @ self.item_tower.candidates().T, targets)
+
+    def _collisions(self, catalogue: StepCatalogue, interaction: Any) -> Tensor:
+        """Candidates that the row's user consumed in training: bool, one line per row."""
+        own = interaction[CATALOGUE_OWN]
+        shape = len(interaction[self.ITEM_ID]), len(catalogue.ids)
+        mask = torch.zeros(shape, dtype=torch.bool, device=own.device)
+        mask[own[:, 0], own[:, 1]] = True
+        return mask
+
+
+class WholeCatalogueMixin(PairMixin):
+    """For general RecBole classes that read every item's vector in each step, as graph propagation does.
+
+    Their items can be IDs or stored features; pictures would all go through the encoder in each step.
+    """
+
+    towers = ("id", "features")
+
+    @classmethod
+    def _check(cls, config: Any) -> None:
+        if config["item_tower"] not in cls.towers:
+            raise ValueError(
+                f"item_tower is {config['item_tower']!r}; {cls.__name__} expected one of {', '.join(cls.towers)}: it "
+                f"reads all items' vectors in each step, and the whole catalogue would go through the encoder each "
+                f"time. Store what an encoder makes of the pictures with `recbole-pixel features extract`, and set "
+                f"item_tower: features"
+            )
+        super()._check(config)
+
+    def _catalogue_ids(self, interaction: Any) -> None:
+        """None: the step's catalogue is the whole one."""
+        return None
