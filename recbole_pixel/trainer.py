@@ -98,7 +98,7 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
-        return loss.detach()
+        return loss.detach().sum()  # RecBole's EmbLoss makes it of shape (1,)
 
     def _check_nan(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):
