@@ -77,6 +77,13 @@ def _add_quantize(commands: Any) -> None:
     parser.add_argument("features", type=Path, help="a store of vectors")
     parser.add_argument("--levels", type=int, default=4, help="codes an item (default: %(default)s)")
     parser.add_argument("--codes", type=int, default=256, help="codes of each level (default: %(default)s)")
+    parser.add_argument(
+        "--directions",
+        type=int,
+        default=32,
+        help="principal directions along which a level clusters, 0 for all (default: %(default)s); fewer use the codes "
+        "more evenly, more leave a smaller error",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backend", choices=("auto", "faiss", "sklearn"), default="auto", help="what clusters")
     parser.add_argument("--out", type=Path, help="the store to write (default: FEATURES-codes-LEVELSxCODES.array)")
@@ -160,6 +167,7 @@ def run_quantize(arguments: argparse.Namespace) -> int:
         arguments.out or codes_path(arguments.features, arguments.levels, arguments.codes),
         n_levels=arguments.levels,
         n_codes=arguments.codes,
+        n_directions=arguments.directions,
         seed=arguments.seed,
         backend=arguments.backend,
         overwrite=arguments.overwrite,

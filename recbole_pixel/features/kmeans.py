@@ -27,17 +27,27 @@ def chosen_backend(backend: str) -> str:
     return backend if backend != "auto" else "faiss" if has_faiss else "sklearn"
 
 
-def centroids(vectors: np.ndarray, n_codes: int, *, seed: int, backend: str) -> np.ndarray:
+def centroids(vectors: np.ndarray, n_codes: int, *, seed: int, backend: str, n_directions: int = 0) -> np.ndarray:
     """Centroids of a k-means clustering, float32, shape (n_codes, F); the same again for the same arguments.
+
+    With many directions all vectors are about equally far from each other, and k-means spends its clusters on single
+    ones. Clustered along their main directions only, they fall into clusters of like sizes.
 
     Args:
         vectors: float32, shape (N, F), with N >= n_codes.
         n_codes: number of clusters.
         seed: of the first centroids.
         backend: ``faiss`` or ``sklearn``.
+        n_directions: cluster along so many principal directions; the centroids are those points of the whole space
+            that lie there, so that the nearest of them is the same whether measured here or there. 0 for all.
     """
-    found = (_by_faiss if backend == "faiss" else _by_sklearn)(vectors, n_codes, seed)
-    return np.ascontiguousarray(found, dtype=np.float32)
+    run = _by_faiss if backend == "faiss" else _by_sklearn
+    if not 0 < n_directions < vectors.shape[1]:
+        return np.ascontiguousarray(run(vectors, n_codes, seed), dtype=np.float32)
+    center = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    directions = _main_directions(vectors - center, n_directions)
+    found = run(np.ascontiguousarray((vectors - center) @ directions), n_codes, seed)
+    return np.ascontiguousarray(found @ directions.T + center, dtype=np.float32)
 
 
 def nearest(vectors: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -55,6 +65,12 @@ def nearest(vectors: np.ndarray, table: np.ndarray) -> np.ndarray:
         part = vectors[start : start + ROWS].astype(np.float64)
         found[start : start + ROWS] = np.argmin(squares - 2 * part @ wide.T, axis=1)
     return found
+
+
+def _main_directions(centred: np.ndarray, n_directions: int) -> np.ndarray:
+    """Orthonormal, float32, shape (F, n_directions)."""
+    directions: np.ndarray = np.linalg.eigh((centred.T @ centred).astype(np.float64))[1]
+    return directions[:, -n_directions:].astype(np.float32)
 
 
 def _by_sklearn(vectors: np.ndarray, n_codes: int, seed: int) -> np.ndarray:

@@ -7,6 +7,7 @@ place of a trained quantiser.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,19 +68,22 @@ def quantize(
     *,
     n_levels: int = 4,
     n_codes: int = 256,
+    n_directions: int = 32,
     seed: int = 0,
     backend: str = "auto",
     overwrite: bool = False,
 ) -> Quantised:
     """Writes the semantic ids of all items, and their codebooks beside them.
 
-    Holds the features twice in memory, in float32.
+    Holds the features three times in memory, in float32.
 
     Args:
         features: vectors of items, shape (F,) each.
         path: the store of the codes to write.
         n_levels: codes an item.
         n_codes: clusters of each level.
+        n_directions: principal directions, of what a level finds, along which it clusters; 0 for all. Fewer spread
+            the items more evenly over the codes, more leave a smaller error.
         seed: the same one gives the same codes.
         backend: ``faiss``, ``sklearn``, or ``auto`` (faiss where it is installed).
         overwrite: replace codes there that were made otherwise.
@@ -93,6 +97,7 @@ def quantize(
         "features": features.fingerprint,
         "levels": n_levels,
         "codes": n_codes,
+        "directions": n_directions,
         "seed": seed,
         "backend": chosen_backend(backend),
     }
@@ -104,7 +109,7 @@ def quantize(
         return Quantised(both[0], both[1], (), n_colliding(_of_items(both[0])))
     tokens, vectors = _items_first(features)
     n_items = len(tokens) - (MEAN_TOKEN in features)
-    codes, tables, reports = residual_kmeans(vectors, n_items, n_levels, n_codes, seed, str(made_of["backend"]))
+    codes, tables, reports = residual_kmeans(vectors, n_items, made_of)
     names = [str(level) for level in range(n_levels)]
     return Quantised(
         codebooks=_written(codebooks_path(path), names, tables, {"kind": "codebooks", **made_of}),
@@ -115,24 +120,32 @@ def quantize(
 
 
 def residual_kmeans(
-    vectors: np.ndarray, n_items: int, n_levels: int, n_codes: int, seed: int, backend: str
+    vectors: np.ndarray, n_items: int, settings: Mapping[str, Any]
 ) -> tuple[np.ndarray, np.ndarray, list[LevelReport]]:
     """Codes of vectors by residual k-means, fitted to the first of them.
 
     Args:
         vectors: float32, shape (N, F); overwritten by what the codes leave of them.
         n_items: rows that are fitted and reported; the others only get codes.
-        n_levels, n_codes, seed, backend: see :func:`quantize`; each level has a seed of its own.
+        settings: ``levels``, ``codes``, ``directions``, ``seed`` (each level has one of its own) and ``backend``, see
+            :func:`quantize`.
 
     Returns:
-        Codes, int32 (N, n_levels); codebooks, float32 (n_levels, n_codes, F); a report a level.
+        Codes, int32 (N, levels); codebooks, float32 (levels, codes, F); a report a level.
     """
+    n_levels, n_codes = settings["levels"], settings["codes"]
     codes = np.empty((len(vectors), n_levels), dtype=np.int32)
     tables = np.empty((n_levels, n_codes, vectors.shape[1]), dtype=np.float32)
     items, reports = vectors[:n_items], []
     variance = float(items.var(axis=0, dtype=np.float64).sum())
     for level in range(n_levels):
-        tables[level] = centroids(items, n_codes, seed=seed + level, backend=backend)
+        tables[level] = centroids(
+            items,
+            n_codes,
+            seed=settings["seed"] + level,
+            backend=settings["backend"],
+            n_directions=settings["directions"],
+        )
         codes[:, level] = nearest(vectors, tables[level])
         vectors -= tables[level][codes[:, level]]
         left = float(np.square(items, dtype=np.float64).sum(axis=1).mean())

@@ -66,6 +66,21 @@ def test_every_code_is_the_nearest_centroid_of_what_is_left(features, vectors):
         assert (report.n_used, report.perplexity) == ((shares > 0).sum(), pytest.approx(np.exp(entropy)))
 
 
+def test_main_directions_spread_the_codes_and_the_nearest_centroid_stays_the_nearest(tmp_path):
+    """Noise in many directions, where k-means on all of them gives single vectors a cluster each."""
+    rng = np.random.default_rng(0)
+    wide = (3 + rng.normal(size=(N_ITEMS, 60)) * np.linspace(3, 1, 60)).astype(np.float32)
+    features = stored(tmp_path / "w.array", wide)
+    few, whole = (made(features, f"{n}.array", n_directions=n, n_codes=48) for n in (6, 0))
+    for level in (1, 2):
+        assert few.levels[level].perplexity > 2 * whole.levels[level].perplexity
+        assert few.levels[level].distortion < few.levels[level - 1].distortion < 1
+    left, tables = wide.astype(np.float64), few.codebooks.gather(np.arange(3))
+    for level, codes in enumerate(all_codes(few).T):
+        assert np.array_equal(codes, ((left[:, None] - tables[level]) ** 2).sum(axis=2).argmin(axis=1))
+        left -= tables[level][codes]
+
+
 def test_every_level_leaves_less(features):
     errors = [level.distortion for level in made(features, n_levels=4).levels]
     assert errors[0] < 0.5  # the groups
