@@ -50,11 +50,12 @@ class PairMixin(PixelMixin):
         return self.loss_fct(users @ self.item_tower.candidates().T, targets)
 
     def _collisions(self, catalogue: StepCatalogue, interaction: Any) -> Tensor:
-        """Candidates that the row's user consumed in training: bool, one line per row."""
-        own = interaction[CATALOGUE_OWN]
-        shape = len(interaction[self.ITEM_ID]), len(catalogue.ids)
-        mask = torch.zeros(shape, dtype=torch.bool, device=own.device)
-        mask[own[:, 0], own[:, 1]] = True
+        """Candidates that the row's user consumed in training, as our loader found them: bool, one line per row."""
+        targets = interaction[self.ITEM_ID]
+        mask = torch.zeros(len(targets), len(catalogue.ids), dtype=torch.bool, device=targets.device)
+        if CATALOGUE_OWN in interaction:
+            own = interaction[CATALOGUE_OWN]
+            mask[own[:, 0], own[:, 1]] = True
         return mask
 
 
@@ -65,6 +66,7 @@ class WholeCatalogueMixin(PairMixin):
     """
 
     towers = ("id", "features")
+    reads_all_items = True
 
     @classmethod
     def _check(cls, config: Any) -> None:

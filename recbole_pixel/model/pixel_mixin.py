@@ -20,12 +20,11 @@ from recbole_pixel.model.trial_step import check_parent, check_trial_step
 
 
 class _CheckedWhenBuilt(type):
-    """Checks a sequential model when its whole constructor is done, that of a subclass included."""
+    """Checks a model when its whole constructor is done, that of a subclass included."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         model = super().__call__(*args, **kwargs)
-        if isinstance(model, SequentialRecommender):
-            check_trial_step(model, cls._parent_name())  # type: ignore[attr-defined]
+        check_trial_step(model, cls._parent_name())  # type: ignore[attr-defined]
         return model
 
 
@@ -46,6 +45,7 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
         tied_item_tables: further embeddings of the parent's, by item, that become the same tower.
         zeroed_id_parameters: parameters of the parent's, one for each item, that are held at zero.
         id_parameters: such parameters that are kept: they know nothing of an item that was never trained on.
+        reads_all_items: whether a step reads the vectors of all items, not only of those of its batch.
         is_causal: whether ``sequence`` rows ask for the above; False for a model that hides what it predicts.
     """
 
@@ -54,6 +54,7 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
     zeroed_id_parameters: tuple[str, ...] = ()
     id_parameters: tuple[str, ...] = ()
     is_causal = True
+    reads_all_items = False
     towers: tuple[str, ...] = ("id", "image", "features")
     row_kinds: tuple[str, ...] = ("prefix",)
     loss_types: tuple[str, ...] = ("CE", "BPR", "BCE")

@@ -55,7 +55,8 @@ def check_trial_step(model: PixelMixin, parent: str) -> None:
     if network.device.type != "cpu":
         network.to(network.device)  # RecBole's classes put what they make on the configured device
     was_training, tower = network.training, network.item_tower
-    ids = torch.arange(min(N_TRIAL_ITEMS + 1, tower.num_embeddings), device=network.device)
+    n_ids = tower.num_embeddings if model.reads_all_items else min(N_TRIAL_ITEMS + 1, tower.num_embeddings)
+    ids = torch.arange(n_ids, device=network.device)
     generator = torch.Generator().manual_seed(0)
     vectors = torch.randn(len(ids), tower.embedding_dim, generator=generator).to(network.device)
     with torch.random.fork_rng(devices=[network.device] if network.device.type == "cuda" else []), torch.no_grad():
@@ -100,6 +101,8 @@ def _reads_ahead(model: Any, batch: Interaction) -> bool:
 
 def _trial_batch(model: Any, n_items: int) -> Interaction:
     """Two rows of items 1 .. ``n_items``, the first of them full, with targets and negatives."""
+    if model.train_rows == "pair":
+        return _trial_pairs(model, n_items)
     width = model.max_seq_length
     if model.train_rows == "sequence":
         width = min(width, 4)
@@ -118,3 +121,9 @@ def _trial_batch(model: Any, n_items: int) -> Interaction:
     if model.pixel_loss_type != "CE":
         fields[model.NEG_ITEM_ID] = torch.where(targets > 0, targets % n_items + 1, 0)
     return Interaction({field: values.to(model.device) for field, values in fields.items()})
+
+
+def _trial_pairs(model: Any, n_items: int) -> Interaction:
+    """Two pairs of a user and an item, each with a negative."""
+    fields = {model.USER_ID: [1, 1], model.ITEM_ID: [1, n_items], model.NEG_ITEM_ID: [n_items, 1]}
+    return Interaction({field: torch.tensor(ids, device=model.device) for field, ids in fields.items()})

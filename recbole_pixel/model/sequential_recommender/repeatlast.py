@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
 from torch import Tensor
 
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
@@ -23,6 +24,7 @@ class RepeatLast(SequentialRecommender):
     its YAML switches the mask off.
     """
 
+    input_type = InputType.POINTWISE
     popularity: Tensor
 
     def __init__(self, config: Any, dataset: Any) -> None:
