@@ -60,7 +60,7 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
         if isinstance(train_data, PixelTrainDataLoader):
             train_data.epoch = self.start_epoch  # a resumed run goes on with the batches of the next epoch
         if isinstance(self.tower, ItemTower):
-            if isinstance(train_data, PixelTrainDataLoader):
+            if isinstance(train_data, PixelTrainDataLoader) and not self.model.reads_all_items:
                 train_data.inputs = self.tower.inputs  # type: ignore[assignment]
             if self.start_epoch == 0:
                 self.tower.fit_standardising()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recbole_pixel.catalogue import PairwiseCrossEntropy, StepCatalogue
 from recbole_pixel.data.loader import CATALOGUE_OWN
+from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.model.pixel_mixin import PixelMixin
 
 
@@ -79,6 +80,16 @@ class WholeCatalogueMixin(PairMixin):
             )
         super()._check(config)
 
-    def _catalogue_ids(self, interaction: Any) -> None:
-        """None: the step's catalogue is the whole one."""
-        return None
+    _kept_inputs: Tensor | None = None
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """The step's loss; all items are encoded once, before anything looks them up."""
+        with self.item_tower.step(None, self._inputs()) as catalogue:
+            return self.loss_in_step(catalogue, interaction)
+
+    def _inputs(self) -> Tensor | None:
+        """The stored features of all items, (N - 1, F): read once, and kept where the tower is; None for IDs."""
+        if self._kept_inputs is None and isinstance(self.item_tower, ItemTower):
+            ids = torch.arange(1, self.item_tower.num_embeddings)
+            self._kept_inputs = self.item_tower.inputs.fetch(ids).to(self.item_tower.device)
+        return self._kept_inputs
