@@ -154,6 +154,10 @@ class ItemTower(LearntRows):
         self.n_encoded += len(arrays)
         return self.activation(self.projection(self.standardising(self.features(arrays))))
 
+    def encode_items(self, ids: Tensor, arrays: Tensor) -> Tensor:
+        """Vectors of the items ``ids`` (U,), from their ``arrays`` alone unless a tower knows more of them: (U, D)."""
+        return self.encode(arrays)
+
     @contextmanager
     def step(
         self,
@@ -174,7 +178,7 @@ class ItemTower(LearntRows):
             ids = torch.arange(self.num_embeddings, device=self.device)
         if arrays is None:
             arrays = self.inputs.fetch(ids[1:].cpu())
-        vectors = self.encode(arrays.to(self.device, non_blocking=True))
+        vectors = self.encode_items(ids[1:], arrays.to(self.device, non_blocking=True))
         self.catalogue = StepCatalogue(ids, F.pad(vectors, (0, 0, 1, 0)), log_q, is_candidate)
         try:
             yield self.catalogue
@@ -221,13 +225,13 @@ class ItemTower(LearntRows):
     @torch.no_grad()
     def encode_all(self) -> Tensor:
         """Vectors of all items, shape (N, D), in chunks; row 0, the padding's, is zero."""
-        return self._in_chunks(self.encode, self.embedding_dim)
+        return self._in_chunks(self.encode_items, self.embedding_dim)
 
-    def _in_chunks(self, run: Callable[[Tensor], Tensor], width: int) -> Tensor:
+    def _in_chunks(self, run: Callable[[Tensor, Tensor], Tensor], width: int) -> Tensor:
         table = torch.zeros(self.num_embeddings, width, device=self.device)
         for start in range(1, self.num_embeddings, self.chunk):
             ids = torch.arange(start, min(start + self.chunk, self.num_embeddings))
-            table[ids[0] : ids[-1] + 1] = run(self.inputs.fetch(ids).to(self.device)).float()
+            table[ids[0] : ids[-1] + 1] = run(ids.to(self.device), self.inputs.fetch(ids).to(self.device)).float()
         return table
 
     def drop_table(self) -> None:
@@ -249,7 +253,8 @@ class ItemTower(LearntRows):
         if isinstance(self.standardising, Standardising):
             was_training = self.training
             self.eval()
-            self.standardising.fit(self._in_chunks(self.features, len(self.standardising.center))[1:])
+            features = self._in_chunks(lambda _, arrays: self.features(arrays), len(self.standardising.center))
+            self.standardising.fit(features[1:])
             self.train(was_training)
 
 
