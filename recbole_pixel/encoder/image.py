@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recbole_pixel.encoder.folding import FoldedPair, find_pairs, folded
 from recbole_pixel.encoder.presets import find_preset, timm_name
 from recbole_pixel.encoder.stages import StageChain, UnknownStagesError, stage_chain
 from recbole_pixel.encoder.tuning import Tuning
@@ -54,8 +55,8 @@ class ImageEncoder(nn.Module):
             self.register_buffer(key, value, persistent=False)
         self._chain, self._cut = self._cut_backbone()
         self._freeze()
-        self.n_features = self._count_features()
         self.train(self.training)
+        self.n_features, self.folded_pairs = self._run_once()
 
     def _cut_backbone(self) -> tuple[StageChain | None, int]:
         chain = stage_chain(self.backbone) if self.tuning.kind == "top" else None
@@ -122,13 +123,16 @@ class ImageEncoder(nn.Module):
                     module.eval()
         return self
 
-    def _count_features(self) -> int:
-        with torch.no_grad():
-            picture = torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.uint8)
-            was_training = self.training
-            n_features = self.eval()(picture).shape[-1]
-            self.train(was_training)
-        return int(n_features)
+    @torch.no_grad()
+    def _run_once(self) -> tuple[int, list[FoldedPair]]:
+        """The number of features, and the norms to be folded where statistics are kept."""
+        was_training, self.folded_pairs = self.training, []
+        self.eval()
+        activations = self.trunk(torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.uint8))
+        features = self.head(activations)
+        pairs = find_pairs(self.backbone, lambda: self.head(activations)) if self._keep_statistics else []
+        self.train(was_training)
+        return int(features.shape[-1]), pairs
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Float pictures with the mean and deviation of the weights.
@@ -169,6 +173,10 @@ class ImageEncoder(nn.Module):
         """
         if self.tuning.kind == "frozen":
             return activations
+        with folded(self.backbone, self.folded_pairs):
+            return self._run_head(activations)
+
+    def _run_head(self, activations: Tensor) -> Tensor:
         if self.tuning.kind == "full":
             return _features(self.backbone, self.normalise(activations))
         assert self._chain is not None
