@@ -25,6 +25,12 @@ MODELS = {
     "PixelLightSANs": "sequential_recommender",
     "PixelFM": "sequential_recommender",
     "PixelDSSM": "sequential_recommender",
+    "VBPR": "visual_recommender",
+    "ACF": "visual_recommender",
+    "CuratorNet": "visual_recommender",
+    "DVBPR": "visual_recommender",
+    "VisRank": "visual_recommender",
+    "VisualSASRec": "visual_recommender",
 }
 """Our models and the folders of ``recbole_pixel.model`` that hold them; of others, their module."""
 
@@ -90,10 +96,14 @@ def _register_models() -> None:
 def _register_pixel_module(name: str, module: ModuleType) -> None:
     from recbole_pixel.data.dataset import PixelSequentialDataset
     from recbole_pixel.data.general import PixelGeneralDataset
+    from recbole_pixel.evaluation.untrained import UntrainedTrainer
+    from recbole_pixel.model.pixel_mixin import PixelMixin
     from recbole_pixel.trainer import PixelTrainer
 
-    is_general = recbole_folder(getattr(module, name)) == "general_recommender"
-    _register_module(name, module, PixelGeneralDataset if is_general else PixelSequentialDataset, PixelTrainer)
+    model_class = getattr(module, name)
+    is_general, learns = recbole_folder(model_class) == "general_recommender", issubclass(model_class, PixelMixin)
+    dataset_class = PixelGeneralDataset if is_general else PixelSequentialDataset
+    _register_module(name, module, dataset_class, PixelTrainer if learns else UntrainedTrainer)
 
 
 def _register_module(name: str, module: ModuleType, dataset_class: type, trainer_class: type) -> None:

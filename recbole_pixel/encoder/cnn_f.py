@@ -14,7 +14,13 @@ from typing import Any
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-KERNELS = ((64, 11, 4, 0, True), (256, 5, 1, 2, True), (256, 3, 1, 1, False), (256, 3, 1, 1, False), (256, 3, 1, 1, True))
+KERNELS = (
+    (64, 11, 4, 0, True),
+    (256, 5, 1, 2, True),
+    (256, 3, 1, 1, False),
+    (256, 3, 1, 1, False),
+    (256, 3, 1, 1, True),
+)
 """Channels, width of the kernel, stride, padding of each convolution, and whether a pooling follows."""
 
 
@@ -87,7 +93,7 @@ def _initialise(module: nn.Module) -> None:
     """Keeps the scale of activations from layer to layer (He et al., ICCV 2015)."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        nn.init.zeros_(module.bias)
+        module.bias.detach().zero_()  # type: ignore[union-attr]
 
 
 def _settings() -> dict[str, Any]:

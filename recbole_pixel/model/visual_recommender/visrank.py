@@ -1,0 +1,126 @@
+"""VisRank.
+
+Items that look like what the user consumed, a baseline of Kang et al. (DVBPR, ICDM 2017) and Messina et al. (CuratorNet,
+2020): an item's score is the mean of the k highest cosine similarities between its features and those of the history.
+With k = 1 it is PixelRec's "maximum". Nothing is trained. Differs from PixelRec's version: it ranks users in batches, in memory that depends on a
+setting instead of on users times items times features, and it looks at the whole history instead of the newest 50
+items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
+from recbole_pixel.item_tower import ItemTower
+from recbole_pixel.model.build_tower import build_item_tower
+from recbole_pixel.model.visual_recommender.stored_kind import VECTORS, check_stored
+
+
+class VisRank(SequentialRecommender):
+    """Ranks by likeness to the history; it has no parameters."""
+
+    towers = ("features",)
+    row_kinds = ("prefix",)
+    loss_types = ("BPR",)
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        if config["item_tower"] not in self.towers:
+            raise ValueError(
+                f"item_tower is {config['item_tower']!r}; VisRank ranks stored features: set it to features"
+            )
+        k = config["average_top_k"]
+        if k != "all" and k < 1:
+            raise ValueError(f"average_top_k is {k}; expected a number from 1 on, or all")
+        self.n_highest = None if k == "all" else int(k)
+        self.n_numbers = config["similarities_at_a_time"]
+        self.histories = dataset.histories
+        tower: Any = build_item_tower(config, dataset, nn.Embedding(self.n_items, 1, device="meta"))
+        check_stored(tower.inputs, VECTORS, "VisRank")
+        centres = config["standardise_features"]
+        self.item_embedding = ItemTower(tower.encoder, tower.inputs, self.n_items, None, standardise=centres)
+        self.item_embedding.activation = UnitLength()
+        self.item_embedding.fit_standardising()
+
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """Scores of all items, (B, N)."""
+        rows, items = self._consumed(interaction)
+        return mean_of_highest(
+            self.item_embedding.weight, rows, items, len(interaction), self.n_highest, self.n_numbers
+        )
+
+    def predict(self, interaction: Any) -> Tensor:
+        """Scores of the items of ``interaction``, (B,)."""
+        return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)
+
+    def _consumed(self, interaction: Any) -> tuple[Tensor, Tensor]:
+        """Rows and items of all that was consumed before, (E,) each; of the window alone where nothing says more."""
+        if HISTORY_START in interaction:
+            rows, items = self.histories.consumed(interaction[HISTORY_START], interaction[HISTORY_LENGTH])
+            device = interaction[HISTORY_START].device
+            return rows.to(device), items.to(device)
+        item_seq = interaction[self.ITEM_SEQ]
+        rows, places = (item_seq > 0).nonzero(as_tuple=True)
+        return rows, item_seq[rows, places]
+
+
+class UnitLength(nn.Module):
+    """Scales vectors to length 1, so that products of them are cosines."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(..., F) to (..., F), in float32."""
+        return F.normalize(vectors.float(), dim=-1)
+
+
+def mean_of_highest(
+    vectors: Tensor, rows: Tensor, items: Tensor, n_rows: int, n_highest: int | None, n_numbers: int
+) -> Tensor:
+    """The mean, for each row and item, of the highest products with the row's items.
+
+    Args:
+        vectors: of all items, (N, F).
+        rows: row of each consumed item, sorted, (E,).
+        items: the consumed items, (E,).
+        n_rows: B.
+        n_highest: how many are averaged; all where a row has fewer, or None.
+        n_numbers: about how many are held at a time beside the result.
+
+    Returns:
+        Shape (B, N); 0 in a row without items.
+    """
+    n_items, n_features = vectors.shape
+    scores = vectors.new_zeros(n_rows, n_items)
+    length = torch.bincount(rows, minlength=n_rows)
+    start = length.cumsum(0) - length
+    for group in _groups(length, n_numbers // n_features, n_numbers // min(n_items, 256)):
+        longest = int(length[group].max())
+        place = torch.arange(longest, device=rows.device)
+        inside = place < length[group][:, None]
+        own = items[torch.where(inside, start[group][:, None] + place, start[group][:, None])]
+        distinct, where = own.unique(return_inverse=True)
+        consumed, width = vectors[distinct], max(1, n_numbers // own.numel())
+        for first in range(0, n_items, width):
+            products = (consumed @ vectors[first : first + width].T)[where]  # (rows of the group, longest, width)
+            products = products.masked_fill(~inside[..., None], -torch.inf)
+            highest = products.topk(min(n_highest or longest, longest), dim=1).values
+            n_own = inside.sum(1, keepdim=True).clamp(max=highest.shape[1])
+            scores[group, first : first + width] = highest.masked_fill(highest == -torch.inf, 0).sum(1) / n_own
+    return scores
+
+
+def _groups(length: Tensor, *at_most: int) -> Iterator[Tensor]:
+    """Rows with items, (G,), of like length together, G times the longest at most each of ``at_most`` if G > 1."""
+    order = length.argsort(descending=True)
+    order = order[length[order] > 0]
+    first = 0
+    while first < len(order):
+        n_rows = max(1, min(at_most) // int(length[order[first]]))
+        yield order[first : first + n_rows]
+        first += n_rows
