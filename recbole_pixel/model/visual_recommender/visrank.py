@@ -1,10 +1,10 @@
 """VisRank.
 
-Items that look like what the user consumed, a baseline of Kang et al. (DVBPR, ICDM 2017) and Messina et al. (CuratorNet,
-2020): an item's score is the mean of the k highest cosine similarities between its features and those of the history.
-With k = 1 it is PixelRec's "maximum". Nothing is trained. Differs from PixelRec's version: it ranks users in batches, in memory that depends on a
-setting instead of on users times items times features, and it looks at the whole history instead of the newest 50
-items.
+Items that look like what the user consumed, a baseline of Kang et al. (DVBPR, ICDM 2017) and Messina et al.
+(CuratorNet, 2020): an item's score is the mean of the k highest cosine similarities between its features and those of
+the history. With k = 1 it is PixelRec's "maximum". Nothing is trained. Differs from PixelRec's version: it ranks users
+in batches, in memory that depends on a setting instead of on users times items times features, and it looks at the
+whole history instead of the newest 50 items.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def mean_of_highest(
         items: the consumed items, (E,).
         n_rows: B.
         n_highest: how many are averaged; all where a row has fewer, or None.
-        n_numbers: about how many are held at a time beside the result.
+        n_numbers: how many a tensor may hold, but for the result and for a row that alone asks for more.
 
     Returns:
         Shape (B, N); 0 in a row without items.
@@ -99,28 +99,38 @@ def mean_of_highest(
     scores = vectors.new_zeros(n_rows, n_items)
     length = torch.bincount(rows, minlength=n_rows)
     start = length.cumsum(0) - length
-    for group in _groups(length, n_numbers // n_features, n_numbers // min(n_items, 256)):
-        longest = int(length[group].max())
-        place = torch.arange(longest, device=rows.device)
+    for group in _groups(length, n_numbers // max(n_features, min(n_items, 256))):
+        place = torch.arange(int(length[group].max()), device=rows.device)
         inside = place < length[group][:, None]
         own = items[torch.where(inside, start[group][:, None] + place, start[group][:, None])]
+        if n_highest is None:  # the mean of products is the product with the mean
+            weights = inside / length[group][:, None]
+            scores[group] = (weights[..., None] * vectors[own]).sum(1) @ vectors.T
+            continue
         distinct, where = own.unique(return_inverse=True)
         consumed, width = vectors[distinct], max(1, n_numbers // own.numel())
         for first in range(0, n_items, width):
-            products = (consumed @ vectors[first : first + width].T)[where]  # (rows of the group, longest, width)
-            products = products.masked_fill(~inside[..., None], -torch.inf)
-            highest = products.topk(min(n_highest or longest, longest), dim=1).values
-            n_own = inside.sum(1, keepdim=True).clamp(max=highest.shape[1])
-            scores[group, first : first + width] = highest.masked_fill(highest == -torch.inf, 0).sum(1) / n_own
+            products = (consumed @ vectors[first : first + width].T)[where]
+            scores[group, first : first + width] = _mean_of_highest(products, inside, n_highest)
     return scores
 
 
-def _groups(length: Tensor, *at_most: int) -> Iterator[Tensor]:
-    """Rows with items, (G,), of like length together, G times the longest at most each of ``at_most`` if G > 1."""
+def _mean_of_highest(products: Tensor, inside: Tensor, n_highest: int) -> Tensor:
+    """Mean over the highest of the places that are ``inside``, (G, L): ``products`` (G, L, W) to (G, W)."""
+    products.masked_fill_(~inside[..., None], -torch.inf)
+    if n_highest == 1:
+        return products.amax(1)
+    highest = products.topk(min(n_highest, products.shape[1]), dim=1).values
+    n_own = inside.sum(1, keepdim=True).clamp(max=highest.shape[1])
+    return highest.masked_fill(highest == -torch.inf, 0).sum(1) / n_own
+
+
+def _groups(length: Tensor, at_most: int) -> Iterator[Tensor]:
+    """Rows with items, (G,), of like length together; G times the longest is at most ``at_most`` wherever G > 1."""
     order = length.argsort(descending=True)
     order = order[length[order] > 0]
     first = 0
     while first < len(order):
-        n_rows = max(1, min(at_most) // int(length[order[first]]))
+        n_rows = max(1, at_most // int(length[order[first]]))
         yield order[first : first + n_rows]
         first += n_rows
