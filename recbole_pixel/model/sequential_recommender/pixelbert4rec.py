@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
+from recbole.model.loss import BPRLoss
 from recbole.model.sequential_recommender.bert4rec import BERT4Rec
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,6 +38,8 @@ class PixelBERT4Rec(PixelMixin, BERT4Rec):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
+        if self.pixel_loss_type == "BPR":
+            self.loss_fct = BPRLoss()  # RecBole's class computes it by hand
         self.last_ratio = config["ft_ratio"]
         self.position_embedding = nn.Embedding(self.max_seq_length + 1, self.hidden_size)
         self._init_weights(self.position_embedding)
