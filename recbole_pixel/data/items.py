@@ -24,6 +24,11 @@ class PixelItems:
 
     def _data_filtering(self) -> None:
         dataset: Any = self
+        if dataset.benchmark_filename_list is not None:
+            raise NotImplementedError(
+                "pixel models split the interactions themselves; join the files of benchmark_filename into one .inter, "
+                "and take eval_args for the split"
+            )
         if dataset.config["missing_image"] == "drop" and dataset.config["item_tower"] == "image":
             drop_items_without_picture(dataset)
         super()._data_filtering()  # type: ignore[misc]
