@@ -13,7 +13,7 @@ class FeatureEncoder(nn.Module):
         self.n_features = n_features
 
     def head(self, features: Tensor) -> Tensor:
-        """Features as they are, shape (U, F)."""
-        return features
+        """Features as they are, shape (U, F), in float32: stores may hold float16, which no layer of ours has."""
+        return features.float()
 
     forward = head
