@@ -7,16 +7,22 @@ wired to a dataset that gives no item ids): every distinct picture of a batch go
 start so that activations keep their scale (He et al., ICCV 2015), factors start small, where PixelRec draws all factors
 from U(0, 1), so that every user starts out liking the same items; the last layer has neither ReLU nor dropout, so that
 visual factors may be negative; convolutions are padded with zeros, and CNN-F's layers are 4096 wide, not 512
-(``encoder: cnn_f_512``).
+(``cnn: cnn_f_512``).
 """
 
 from __future__ import annotations
 
-import recbole_pixel.encoder.cnn_f  # noqa: F401 - makes `encoder: cnn_f` known
+from typing import Any
+
+import recbole_pixel.encoder.cnn_f  # noqa: F401 - makes `cnn_f` known to timm
 from recbole_pixel.model.visual_recommender.vbpr import VBPR
 
 
 class DVBPR(VBPR):
-    """VBPR that learns to see: CNN-F from scratch, its last fully connected layer the tower's projection."""
+    """VBPR that learns to see: a network from scratch, its last fully connected layer the tower's projection."""
 
     towers = ("image",)
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        config["encoder"], config["encoder_weights"], config["tune"] = config["cnn"], "random", "full"
+        super().__init__(config, dataset)
