@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 
 from recbole_pixel.data.cold import ColdItems, draw_cold_items
@@ -24,14 +25,19 @@ class PixelItems:
 
     def _data_filtering(self) -> None:
         dataset: Any = self
+        if dataset.config["missing_image"] == "drop" and dataset.config["item_tower"] == "image":
+            drop_items_without_picture(dataset)
+        super()._data_filtering()  # type: ignore[misc]
+
+    def build(self) -> list[Dataset]:
+        """Train, validation and test parts by RecBole's splits."""
+        dataset: Any = self
         if dataset.benchmark_filename_list is not None:
             raise NotImplementedError(
                 "pixel models split the interactions themselves; join the files of benchmark_filename into one .inter, "
                 "and take eval_args for the split"
             )
-        if dataset.config["missing_image"] == "drop" and dataset.config["item_tower"] == "image":
-            drop_items_without_picture(dataset)
-        super()._data_filtering()  # type: ignore[misc]
+        return super().build()  # type: ignore[misc]
 
     def _hold_out_cold_items(self) -> None:
         """Takes the interactions of cold items out; ``inter_feat`` is sorted by user and time."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import defaultdict
 from typing import Any
 
@@ -144,7 +146,7 @@ def test_files_that_are_split_already_stay_as_they_are(tmp_path, settings):
     parts = TimeSplitDataset(config).build()
     tokens = parts[0].field2id_token["item_id"]
     assert [np.atleast_1d(tokens[part.inter_feat["item_id"]]).tolist() for part in parts] == [["a", "b"], ["c"], ["d"]]
-    with pytest.raises(NotImplementedError, match="benchmark_filename"):
+    with pytest.raises(NotImplementedError, match="benchmark_filename into one"):
         prepare_data(make_config("PixelMF", "w", settings={**settings, **own}))
 
 
@@ -199,3 +201,10 @@ def test_users_are_ids_for_a_general_model_in_the_cold_ranking(tmp_path, setting
     assert found["cases"] == len(dataset.cold) > 20
     assert found["all"]["hit@10"] > 0.99
     assert found["all"]["chance"] < 0.5
+
+
+def test_our_mixin_may_be_imported_before_recbole():
+    """It needs RecBole, whose import registers models that need it."""
+    code = "import recbole_pixel.model.pair_mixin"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
