@@ -39,7 +39,7 @@ def check_parent(model: Any, config: Any, dataset: Any, parent: str) -> None:
     if wanted and config["train_rows"] == "prefix" and not isinstance(found, wanted):
         holds = "none" if found is None else getattr(found, "__name__", type(found).__name__)
         raise TypeError(
-            f"{parent} does not compute its loss by an {wanted.__name__} called `loss_fct` (found: {holds}), so it "
+            f"{parent} does not compute its loss by a {wanted.__name__} called `loss_fct` (found: {holds}), so it "
             f"cannot be trained with loss_type {config['loss_type']}: name those it can in {name}.loss_types, or "
             f"override its loss"
         )
