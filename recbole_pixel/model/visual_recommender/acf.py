@@ -114,7 +114,7 @@ class ACF(PixelMixin, AttentiveHistory):
     def _encoded_users(self, interaction: Any) -> Tensor:
         """Users (B, D), the components of some rows' histories read at a time: never those of all items."""
         users = []
-        for first in range(0, len(interaction), self.rows_at_a_time):
+        for first in range(0, len(interaction[self.ITEM_SEQ]), self.rows_at_a_time):
             part = interaction[first : first + self.rows_at_a_time]
             ids = part[self.ITEM_SEQ].unique()
             with self.item_tower.step(ids if ids[0] == 0 else torch.cat([ids.new_zeros(1), ids])):

@@ -1,0 +1,44 @@
+"""Fixtures of the models that read stored features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from visual_world import CASES, SMALL, shaken, visual_world
+
+
+@pytest.fixture(scope="module")
+def visual_paths(tmp_path_factory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("visual")
+    return {"data_path": str(folder), **visual_world(folder)}
+
+
+@pytest.fixture
+def small(settings, visual_paths) -> Callable[..., Any]:
+    """A function that gives (model, settings) of a case."""
+
+    def made(case: str, **own: Any) -> tuple[str, dict[str, Any]]:
+        asked = {
+            key: value for key, value in settings.items() if not key.startswith(("encoder", "tune", "train_batch"))
+        }
+        asked |= {**SMALL, "data_path": visual_paths["data_path"], **CASES[case]}
+        if "features" in asked:
+            asked["features"] = visual_paths[asked["features"]]
+        return case.partition("-")[0], {**asked, **own}
+
+    return made
+
+
+@pytest.fixture
+def visual(small, build) -> Callable[..., Any]:
+    """A function that makes (model, loaders) of a case, its features' scale fitted and its parameters shaken."""
+
+    def made(case: str, **own: Any) -> Any:
+        name, asked = small(case, **own)
+        _, model, loaders = build("colour", asked, name)
+        model.item_embedding.fit_standardising()
+        return shaken(model), loaders
+
+    return made
