@@ -50,12 +50,12 @@ def pictures(tmp_path_factory) -> dict[str, Any]:
 
 @pytest.fixture
 def pixel(settings, build, pictures) -> Any:
-    """A function that makes (config, model, loaders) of ``class PixelX(PixelMixin, X)`` with a body of declarations."""
+    """A function that makes (config, model, loaders) of ``class MyX(PixelMixin, X)`` with a body of declarations."""
     added = []
 
     def made(name: str, item_tower: str = "features", body: dict[str, Any] | None = None, **own: Any) -> Any:
         parent = getattr(import_module(f"recbole.model.sequential_recommender.{name.lower()}"), name)
-        cls = type(f"Pixel{name}", (PixelMixin, parent), WORKING.get(name, {}) if body is None else body)
+        cls = type(f"My{name}", (PixelMixin, parent), WORKING.get(name, {}) if body is None else body)
         registry.add_model(cls)
         added.append(cls.__name__)
         asked = {**settings, **TINY, **pictures, "item_tower": item_tower, "standardise_features": False}
@@ -153,7 +153,7 @@ def test_tied_tables_are_one_tower_trained_and_saved_once(pixel):
             {},
             r"HGN keeps numbers of its own for each of the 65 items: item_embedding_for_prediction.weight \[65, ",
         ),
-        ("NPE", {}, r"embedding_seq_item.weight \[65, 16\]\. A picture does not give them.*In PixelNPE, name them"),
+        ("NPE", {}, r"embedding_seq_item.weight \[65, 16\]\. A picture does not give them.*In MyNPE, name them"),
         ("TransRec", BPR_ONLY, r"bias.weight \[65, 1\]"),
         ("GRU4RecCPR", {}, r"GRU4RecCPR keeps numbers .* out_item_embedding.weight"),
         ("FPMC", BPR_ONLY, "no item embedding 'item_embedding'.*rows: .*IU_emb, LI_emb, IL_emb; set item_table"),
@@ -172,9 +172,9 @@ def test_tied_tables_are_one_tower_trained_and_saved_once(pixel):
         (
             "GCSAN",
             {"row_kinds": ("sequence",)},
-            "PixelGCSAN cannot be trained with train_rows sequence: in GCSAN, the ",
+            "MyGCSAN cannot be trained with train_rows sequence: in GCSAN, the ",
         ),
-        ("STAMP", {"row_kinds": ("sequence",)}, "PixelSTAMP cannot be trained with train_rows sequence"),
+        ("STAMP", {"row_kinds": ("sequence",)}, "MySTAMP cannot be trained with train_rows sequence"),
     ],
 )
 def test_a_class_that_cannot_work_is_refused_before_it_is_trained(pixel, name, body, message):
