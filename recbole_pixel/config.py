@@ -31,6 +31,7 @@ CHOICES = {
     "trunk_cache": ("auto", "off"),
     "lr_schedule": ("constant", "cosine"),
     "precision": ("auto", "float32", "bf16"),
+    "visual_input": ("features", "features_id", "semantic_id"),
     "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
 }
 
