@@ -12,6 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 from visual_world import close, numbers
 
+from recbole_pixel.model.visual_recommender.logistic_bpr import LogisticBPR
+
 
 def stored(model: Any) -> np.ndarray:
     """The stored arrays of all items, zeros for the padding."""
@@ -195,3 +197,13 @@ def test_visualsasrec_is_recboles_sasrec_over_its_item_vectors(visual, build, sm
     stock.eval()
     asked = next(iter(valid))[0]
     assert close(model.full_sort_predict(asked), numbers(stock.full_sort_predict(asked)))
+
+
+def test_bpr_still_learns_from_a_pair_that_is_ordered_wrongly_by_much():
+    """RecBole's loss is flat there: -log(1e-10 + sigmoid(-30))."""
+    difference = torch.tensor([-30.0, -1.0, 0.0, 2.0], requires_grad=True)
+    loss = LogisticBPR()(difference, torch.zeros(4))
+    assert abs(loss.item() - (30 + bpr(np.array([-1.0, 0.0, 2.0]), np.zeros(3)) * 3) / 4) < 1e-6
+    loss.backward()
+    assert difference.grad is not None
+    assert abs(difference.grad[0].item() + 1 / 4) < 1e-6

@@ -16,6 +16,7 @@ from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.model.sequential_recommender.pixelsasrec import PixelSASRec
 from recbole_pixel.model.visual_recommender.code_encoder import CodeEncoder, count_codes
 from recbole_pixel.model.visual_recommender.feature_and_id_tower import FeatureAndIDTower
+from recbole_pixel.model.visual_recommender.logistic_bpr import LogisticBPR
 from recbole_pixel.model.visual_recommender.stored_kind import CODES, VECTORS, check_stored
 
 VISUAL_INPUTS = ("features", "features_id", "semantic_id")
@@ -38,6 +39,8 @@ class VisualSASRec(PixelSASRec):
             self.item_embedding = _with_ids(tower, config)
         elif kind == "semantic_id":
             self.item_embedding = _of_codes(tower, config)
+        if self.pixel_loss_type == "BPR":
+            self.loss_fct = LogisticBPR()
 
 
 def _with_ids(tower: ItemTower, config: Any) -> ItemTower:
