@@ -293,3 +293,14 @@ def test_every_preset_names_an_encoder_and_a_cut_that_there_are(world, preset):
 
     assert find_preset(config["encoder"]).tune == config["tune"]
     assert config["encoder_learning_rate"] == 1e-4
+
+
+def test_what_a_yaml_sets_for_one_model_is_something_that_model_reads(world):
+    plain = {key: world[key] for key in ("data_path", "checkpoint_dir", "state")}
+    checked = 0
+    for path in properties_dir().rglob("*.yaml"):
+        for name, own in (read_yaml(path).get("per_model") or {}).items():
+            known = make_config(name.partition(":")[0], "w", settings=plain).final_config_dict
+            assert set(own) <= set(known), f"{path.name}: {name}"
+            checked += len(own)
+    assert checked > 100

@@ -10,6 +10,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_pixel.data.cold import ColdItems
+from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
 from recbole_pixel.data.rows import gather_windows
 
 TOP = 10
@@ -67,6 +68,8 @@ def _cases(dataset: Any, cold: ColdItems, part: slice) -> Interaction:
             **users,
             dataset.item_id_list_field: torch.from_numpy(window),
             dataset.item_list_length_field: torch.from_numpy(length),
+            HISTORY_START: torch.from_numpy(cold.history_start[part]),
+            HISTORY_LENGTH: torch.from_numpy(cold.history_length[part]),
         }
     )
 
