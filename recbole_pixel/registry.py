@@ -61,11 +61,17 @@ def add_model(model_class: type) -> type:
     Raises:
         TypeError: ``model_class`` is no :class:`~recbole_pixel.model.pixel_mixin.PixelMixin` before a RecBole class.
     """
+    from recbole_pixel.model.pair_mixin import PairMixin
     from recbole_pixel.model.pixel_mixin import PixelMixin
 
     name = model_class.__name__
     if not issubclass(model_class, PixelMixin) or recbole_folder(model_class) is None:
-        raise TypeError(f"{name} is not of the form class PixelX(PixelMixin, X), X sequential or general in RecBole")
+        raise TypeError(
+            f"{name} is not of the form class PixelX(PixelMixin, X), X sequential in RecBole, or class "
+            f"PixelX(PairMixin, X), X general in RecBole"
+        )
+    if recbole_folder(model_class) == "general_recommender" and not issubclass(model_class, PairMixin):
+        raise TypeError(f"{name} is a general recommender and trains on pairs: put PairMixin before its RecBole class")
     module = ModuleType(f"{model_class.__module__}.{name.lower()}")
     module.__spec__ = ModuleSpec(module.__name__, None)
     setattr(module, name, model_class)

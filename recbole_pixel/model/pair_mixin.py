@@ -26,15 +26,14 @@ class PairMixin(PixelMixin):
     loss_types = ("BPR",)
     USER_ID: str
 
-    @classmethod
-    def _check(cls, config: Any) -> None:
-        super()._check(config)
-        kind = next((base.input_type for base in cls.__mro__ if base.__module__.startswith("recbole.")), None)
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        parent = next(base for base in type(self).__mro__ if base.__module__.startswith("recbole."))
+        kind = parent.input_type  # type: ignore[attr-defined]
         if kind != InputType.PAIRWISE:
-            name = "nothing known" if kind is None else kind.name.lower()
             raise TypeError(
-                f"{cls.__name__}: its RecBole class trains on {name} data; pairs of a positive and a negative item are "
-                f"what a general pixel model can train on (input_type PAIRWISE)"
+                f"{parent.__name__} trains on {kind.name.lower()} data; a general pixel model is trained on pairs of a "
+                f"positive and a negative item (input_type PAIRWISE)"
             )
 
     def user_output(self, interaction: Any) -> Tensor:
