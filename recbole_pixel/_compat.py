@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recbole_pixel._compat_checkpoint import trust_own_checkpoints
+from recbole_pixel._compat_checkpoint import trust_own_checkpoints, trust_pretrained_models
 from recbole_pixel._compat_pandas import (
     count_elements_of_sequences,
     fill_empty_sequences,
@@ -39,6 +39,7 @@ def apply() -> None:
     import_quick_start()
     set_numpy_aliases_of_config()
     trust_own_checkpoints()
+    trust_pretrained_models()
     fill_missing_values()
     fill_empty_sequences()
     count_elements_of_sequences()

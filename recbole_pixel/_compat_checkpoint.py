@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import pickle
@@ -49,6 +50,19 @@ def trust_own_checkpoints() -> None:
         trainer.torch = Overlay(torch, load=load_recbole_checkpoint, save=_save_and_remember)
     surround(quick_start.quick_start, "load_data_and_model", _trusting)
     quick_start.load_data_and_model = quick_start.quick_start.load_data_and_model
+
+
+def trust_pretrained_models() -> None:
+    """s3rec.py, ract.py, nais.py, neumf.py and convncf.py start from a file that another run of RecBole wrote.
+
+    Their constructors torch.load it, a pickled Config in it, from the path in `pre_model_path` or the like.
+    """
+    names = {"sequential": ("s3rec",), "general": ("ract", "nais", "neumf", "convncf")}
+    for kind, modules in names.items():
+        for name in modules:
+            module = importlib.import_module(f"recbole.model.{kind}_recommender.{name}")
+            if not isinstance(module.torch, Overlay):
+                module.torch = Overlay(torch, load=load_recbole_checkpoint)  # type: ignore[attr-defined]
 
 
 def _save_and_remember(state: Any, path: str, **kwargs: Any) -> None:
