@@ -118,8 +118,9 @@ def _exact_order(config: Any) -> Iterator[None]:
 
     name = f"{config['model']}Dataset"
     own = getattr(datasets, name, None)
-    usual = datasets.SequentialDataset if config["MODEL_TYPE"] == ModelType.SEQUENTIAL else datasets.Dataset
-    takes_usual = config["MODEL_TYPE"] in (ModelType.SEQUENTIAL, ModelType.GENERAL, ModelType.TRADITIONAL)
+    kind = config["MODEL_TYPE"]
+    usual = datasets.SequentialDataset if kind == ModelType.SEQUENTIAL else datasets.Dataset
+    takes_usual = kind not in (ModelType.KNOWLEDGE, ModelType.DECISIONTREE)
     exact = EXACT.get(own or usual) if own or takes_usual else None
     if exact is None:
         yield

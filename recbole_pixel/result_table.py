@@ -9,8 +9,9 @@ from typing import Any
 def result_lines(result: Mapping[str, Any]) -> list[str]:
     """A run's result, for people: one line each for scores, cost and checkpoint, and the cold items'."""
     tower = f" ({result['item_tower']})" if result["item_tower"] else ""
+    mask = "" if result.get("mask_history", True) else ", histories not masked"
     lines = [
-        f"{result['model']}{tower} on {result['dataset']}, seed {result['seed']}",
+        f"{result['model']}{tower} on {result['dataset']}, seed {result['seed']}{mask}",
         f"  best valid: {_scores(result['best_valid'])}",
         f"  test:       {_scores(result['test'])}",
         f"  {result['parameters']['trained']:,} parameters trained of {result['parameters']['total']:,}; "

@@ -122,8 +122,8 @@ def test_every_model_runs_by_the_same_command(train, tmp_path, model):
     assert code == 0, stderr
     found = json.loads(result.read_text())
     assert set(found) == {
-        "model", "item_tower", "dataset", "seed", "best_valid", "test", "checkpoint", "parameters", "epochs", "seconds",
-        "seconds_per_epoch", "pictures_per_epoch", "versions",
+        "model", "item_tower", "dataset", "seed", "mask_history", "best_valid", "test", "checkpoint", "parameters",
+        "epochs", "seconds", "seconds_per_epoch", "pictures_per_epoch", "versions",
     }  # fmt: skip
     assert (found["model"], found["dataset"], found["seed"]) == (model, "w", 1)
     assert set(found["test"]) == set(found["best_valid"]) == {"recall@10", "ndcg@10"}

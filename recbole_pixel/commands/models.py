@@ -72,7 +72,7 @@ def stock_models() -> Iterator[dict[str, Any]]:
             module = import_module(f"{package.__name__}.{info.name}")
             for name, value in vars(module).items():
                 if inspect.isclass(value) and value.__module__ == module.__name__ and name.lower() == info.name:
-                    yield {"name": name, "kind": value.type.name.lower()}
+                    yield {"name": name, "kind": _recbole_kind(value)}
 
 
 def _recbole_parent(model_class: type) -> str | None:
@@ -83,13 +83,17 @@ def _recbole_parent(model_class: type) -> str | None:
     return None
 
 
+def _recbole_kind(model_class: Any) -> str:
+    return model_class.type.name.lower()
+
+
 def _first_sentence(model_class: type) -> str:
     return " ".join((model_class.__doc__ or "").split("\n\n")[0].split()).replace("``", "")
 
 
 def _paper(model_class: type) -> str | None:
     """The first citation in the head of the model's file."""
-    head = " ".join((inspect.getmodule(model_class).__doc__ or "").split())  # type: ignore[union-attr]
+    head = " ".join((inspect.getmodule(model_class).__doc__ or "").split())
     found = _CITATION.search(head.partition(". ")[2])
     return None if found is None else f'{found[1]}: "{found[2]}", {found[3]}'
 

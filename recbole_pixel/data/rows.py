@@ -72,7 +72,7 @@ def newest_rows(rows: AnyRows, users: Ints, n_rows: int) -> AnyRows:
     """The last ``n_rows`` rows of each user; ``users`` (R,) is sorted, rows of a user are in the order of time."""
     ends = np.append(np.flatnonzero(np.diff(users)), len(users) - 1)
     from_end = np.repeat(ends, np.diff(np.append(-1, ends))) - np.arange(len(users))
-    return rows[np.flatnonzero(from_end < n_rows)]  # type: ignore[return-value]
+    return rows[np.flatnonzero(from_end < n_rows)]
 
 
 def gather_windows(items: Ints, start: Ints, length: Ints, max_length: int) -> Ints:

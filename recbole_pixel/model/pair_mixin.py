@@ -23,7 +23,7 @@ class PairMixin(PixelMixin):
     """
 
     row_kinds = ("pair",)
-    loss_types = ("BPR",)
+    loss_types: tuple[str, ...] = ("BPR",)
     USER_ID: str
 
     def __init__(self, config: Any, dataset: Any) -> None:

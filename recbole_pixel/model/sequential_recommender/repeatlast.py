@@ -20,8 +20,9 @@ from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
 class RepeatLast(SequentialRecommender):
     """Ranks the user's most recent items first, the latest at the top, and all others by popularity behind them.
 
-    It has no parameters. Where histories are masked (``mask_history: True``) nothing of it is left but popularity, so
-    its YAML switches the mask off.
+    It has no parameters. Its YAML switches the mask of histories off. Under ``mask_history: True`` it ranks by
+    popularity alone: of a history the mask leaves in nothing but a target that was consumed before, and recency would
+    give it away.
     """
 
     input_type = InputType.POINTWISE
@@ -31,7 +32,8 @@ class RepeatLast(SequentialRecommender):
         super().__init__(config, dataset)
         counts = torch.from_numpy(training_counts(dataset)).float()
         self.register_buffer("popularity", counts / (counts.max() + 1))  # below 1, the score of the oldest item
-        if config["mask_history"]:
+        self.repeats = not config["mask_history"]
+        if not self.repeats:
             self.logger.warning(
                 "mask_history takes all that RepeatLast recommends out of the ranking: it ranks by popularity, as Pop"
             )
@@ -42,6 +44,8 @@ class RepeatLast(SequentialRecommender):
         place = torch.arange(1, item_seq.shape[1] + 1, device=item_seq.device)
         recency = torch.where(place <= length[:, None], place, 0).to(self.popularity.dtype)
         scores = self.popularity.repeat(len(item_seq), 1)
+        if not self.repeats:
+            return scores
         return scores.scatter_reduce(1, item_seq, recency, "amax")
 
     def predict(self, interaction: Any) -> Tensor:
