@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_pixel.store import ArrayStore, ArrayStoreWriter, ImageStore, decode_image, open_or_none
+from recbole_pixel.store import MEAN_TOKEN, ArrayStore, ArrayStoreWriter, ImageStore, decode_image, open_or_none
 
 if TYPE_CHECKING:
     from recbole_pixel.encoder import ImageEncoder
 
-MEAN_TOKEN = "\0mean"  # the mean picture, which stands in for missing ones
 MEAN_OF = 500  # about how many pictures it is the mean of, evenly spread
 BLOCK = 256  # records decoded or encoded at a time
 

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from recbole_pixel.data.pictures import MEAN_TOKEN
 from recbole_pixel.features.kmeans import centroids, chosen_backend, nearest
 from recbole_pixel.features.writing import kept
-from recbole_pixel.store import ArrayStore, ArrayStoreWriter
+from recbole_pixel.store import MEAN_TOKEN, ArrayStore, ArrayStoreWriter
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from recbole_pixel.data.pictures import MEAN_TOKEN
-from recbole_pixel.store import ArrayStore, ArrayStoreWriter
+from recbole_pixel.store import MEAN_TOKEN, ArrayStore, ArrayStoreWriter
 from recbole_pixel.store.array_store import DATA, as_json
 
 DTYPES = ("float32", "float16")

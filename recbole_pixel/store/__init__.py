@@ -5,7 +5,7 @@ No pickle is ever loaded from a store.
 
 from __future__ import annotations
 
-from recbole_pixel.store.array_store import ArrayStore, open_or_none
+from recbole_pixel.store.array_store import MEAN_TOKEN, ArrayStore, open_or_none
 from recbole_pixel.store.array_writer import ArrayStoreWriter
 from recbole_pixel.store.build import build_image_store
 from recbole_pixel.store.build_report import BuildReport
@@ -20,6 +20,7 @@ from recbole_pixel.store.source_folder import FileMapSource, FolderSource
 from recbole_pixel.store.source_pixelrec import PixelRecSource
 
 __all__ = [
+    "MEAN_TOKEN",
     "ArrayStore",
     "ArrayStoreWriter",
     "BuildReport",

@@ -23,6 +23,7 @@ from recbole_pixel.store.errors import StoreError
 
 FORMAT = "recbole_pixel.arrays.1"
 DATA, CHECKSUMS, TOKENS = "data.bin", "checksums.bin", "tokens.json"
+MEAN_TOKEN = "\0mean"  # token of the mean of all items, which stands in for what is missing
 
 
 class ArrayStore:

@@ -10,8 +10,7 @@ import pytest
 from worlds import colour_world
 
 from recbole_pixel.cli import main
-from recbole_pixel.data.pictures import MEAN_TOKEN
-from recbole_pixel.store import ArrayStore
+from recbole_pixel.store import MEAN_TOKEN, ArrayStore
 
 N_ITEMS = 22
 

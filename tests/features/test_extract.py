@@ -10,11 +10,11 @@ import pytest
 import torch
 from worlds import colour_cover, write_inter, write_pictures
 
-from recbole_pixel.data.pictures import MEAN_TOKEN, pixel_store
+from recbole_pixel.data.pictures import pixel_store
 from recbole_pixel.features import extract as module
 from recbole_pixel.features.extract import extract, frozen_encoder
 from recbole_pixel.features.layers import Layer
-from recbole_pixel.store import ArrayStore, ImageStore
+from recbole_pixel.store import MEAN_TOKEN, ArrayStore, ImageStore
 
 N_ITEMS = 12
 

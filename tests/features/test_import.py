@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recbole_pixel.data.pictures import MEAN_TOKEN
 from recbole_pixel.features import json_vectors
 from recbole_pixel.features.importing import import_features
 from recbole_pixel.features.json_vectors import read_vectors
 from recbole_pixel.features.sources import open_features
-from recbole_pixel.store import ArrayStore
+from recbole_pixel.store import MEAN_TOKEN, ArrayStore
 
 VECTORS = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
 TOKENS = ["i9", "007", "7", "é", "i1"]

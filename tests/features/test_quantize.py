@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_pixel.data.pictures import MEAN_TOKEN
 from recbole_pixel.features.kmeans import centroids, nearest
 from recbole_pixel.features.quantize import Quantised, codebooks_path, codes_path, n_colliding, quantize
 from recbole_pixel.features.writing import write_features
-from recbole_pixel.store import ArrayStore
+from recbole_pixel.store import MEAN_TOKEN, ArrayStore
 
 N_ITEMS, WIDTH = 300, 8
 
