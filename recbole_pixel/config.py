@@ -9,7 +9,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from recbole_pixel.config_files import PER_MODEL, SettingError, find_config_file, merged_settings, nearest, read_yaml
+from recbole_pixel.config_files import (
+    PER_MODEL,
+    SettingError,
+    find_config_file,
+    nearest,
+    read_yaml,
+    settings_for,
+    tower_in,
+)
 from recbole_pixel.properties_path import properties_dir
 from recbole_pixel.setting_types import documented_types, mismatch
 
@@ -37,7 +45,7 @@ CHOICES = {
 
 
 def add_internal_settings(config: Any, model: str, model_class: type, dataset: str) -> None:
-    """Adds our defaults to RecBole's Config while it loads: overall, parent, model, dataset, the dataset's per model.
+    """Adds our defaults to RecBole's Config while it loads: overall, parent, model, dataset, each by ``per_model`` too.
 
     Args:
         config: the Config, its ``external_config_dict`` known.
@@ -45,31 +53,32 @@ def add_internal_settings(config: Any, model: str, model_class: type, dataset: s
         model_class: the model; its RecBole parent's YAML counts.
         dataset: name of the dataset.
     """
-    from recbole_pixel.registry import is_pixel_model
+    from recbole_pixel.registry import BASELINES, is_pixel_model
 
-    ours = is_pixel_model(model)
-    if not ours and not _for_any_model.get():
+    has_tower = is_pixel_model(model)
+    if not has_tower and model not in BASELINES and not _for_any_model.get():
         return
-    folder, settings = properties_dir(), config.internal_config_dict
-    settings.update(
-        {key: value for key, value in read_yaml(folder / "overall.yaml").items() if ours or _is_protocol(key)}
-    )
-    per_model: dict[str, Any] = {}
-    paths = [folder / "model" / f"{model}.yaml", folder / "dataset" / f"{dataset}.yaml"]
-    for path in [*_parent_yaml(model_class), *paths]:
-        if path.is_file():
-            found = read_yaml(path)
-            per_model = found.pop(PER_MODEL, None) or {}
-            settings.update(found)
-    external = config.external_config_dict
-    tower = external.get("item_tower", settings["item_tower"])
-    for chosen in (per_model, external.pop(PER_MODEL, None) or {}):
-        for key in (model, f"{model}:{tower}"):
-            settings.update(chosen.get(key) or {})
-    if ours:
+    overall, *further = _our_yaml(model, dataset)
+    if not has_tower:
+        overall = {key: value for key, value in overall.items() if _is_protocol(key)}
+    settings, external = config.internal_config_dict, config.external_config_dict
+    tower = tower_in([overall, *further, external], model)
+    for part in [overall, *map(read_yaml, _parent_yaml(model_class)), *further]:
+        settings.update(settings_for(part, model, tower))
+    per_model = {PER_MODEL: external.pop(PER_MODEL, None)}  # where RecBole's own run_recbole read the files
+    given = {**config.variable_config_dict, **config.cmd_config_dict}
+    external.update({key: value for key, value in settings_for(per_model, model, tower).items() if key not in given})
+    if has_tower:
         _resolve_auto(settings, external, model_class)
     else:
         _fit_loss(settings, external)
+
+
+def _our_yaml(model: str, dataset: str) -> list[dict[str, Any]]:
+    """Our overall settings, those of the model and those of the dataset; empty where there is no such file."""
+    folder = properties_dir()
+    paths = [folder / "overall.yaml", folder / "model" / f"{model}.yaml", folder / "dataset" / f"{dataset}.yaml"]
+    return [read_yaml(path) if path.is_file() else {} for path in paths]
 
 
 BATCH_ROWS = {"sequence": 64, "prefix": 1024}
@@ -194,8 +203,12 @@ def make_config(
     for file in files:
         parts.append(read_yaml(find_config_file(file)))
         check_settings(parts[-1], str(file))
-    check_settings(settings or {}, "settings")
-    merged = merged_settings([*parts, settings or {}])
+    parts.append(dict(settings or {}))
+    check_settings(parts[-1], "settings")
+    tower = tower_in([*_our_yaml(model, dataset), *parts], model)
+    merged: dict[str, Any] = {}
+    for part in parts:
+        merged.update(settings_for(part, model, tower))
     check_model(model)
     token = _for_any_model.set(True)
     try:

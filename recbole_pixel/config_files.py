@@ -1,4 +1,4 @@
-"""Settings files: YAML read as RecBole reads it, found by path or as a preset by name, merged in order."""
+"""Settings files: YAML read as RecBole reads it, found by path or as a preset, and what a file says for one model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from recbole_pixel.properties_path import properties_dir
 
 PER_MODEL = "per_model"
-"""Key of a YAML file: settings for one model each, ``MODEL`` or ``MODEL:TOWER``; direct ones win over them."""
+"""Key of a YAML file: settings for one model each, ``MODEL`` or ``MODEL:TOWER``, on top of the file's other ones."""
 
 
 class SettingError(ValueError):
@@ -70,14 +70,14 @@ def find_config_file(name: str | Path) -> Path:
     raise FileNotFoundError(f"there is no settings file {str(name)!r}, and no preset of that name{hint}")
 
 
-def merged_settings(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Settings of several files, later ones over earlier ones; ``per_model`` model by model."""
-    merged: dict[str, Any] = {}
-    per_model: dict[str, dict[str, Any]] = {}
-    for part in parts:
-        merged.update(part)
-        for model, settings in (part.get(PER_MODEL) or {}).items():
-            per_model.setdefault(model, {}).update(settings or {})
-    if per_model:
-        merged[PER_MODEL] = per_model
-    return merged
+def settings_for(part: Mapping[str, Any], model: str, tower: str | None) -> dict[str, Any]:
+    """What a file says for one model: its direct settings, on top those of the model, on top those of its tower."""
+    own = part.get(PER_MODEL) or {}
+    direct = {key: value for key, value in part.items() if key != PER_MODEL}
+    return {**direct, **(own.get(model) or {}), **(own.get(f"{model}:{tower}") or {})}
+
+
+def tower_in(parts: Iterable[Mapping[str, Any]], model: str) -> str | None:
+    """The ``item_tower`` that the last of ``parts`` with one sets for ``model``."""
+    towers = [settings_for(part, model, None).get("item_tower") for part in parts]
+    return next((tower for tower in reversed(towers) if tower), None)

@@ -100,7 +100,7 @@ def prepare_data(config: Any) -> tuple[Any, Any, Any, Any]:
     """
     if config["cold_items"] and not is_pixel_model(config["model"]):
         raise SettingError(
-            f"cold_items holds items out of the rows of pixel models; {config['model']} is RecBole's: use "
+            f"cold_items holds items out of the rows of models with an item tower; {config['model']} has none: use "
             f"PixelSASRec with item_tower=id for an ID baseline"
         )
     with _exact_order(config):

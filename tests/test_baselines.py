@@ -190,3 +190,13 @@ def test_s3rec_goes_on_from_its_first_stage(toy, tmp_path):
     first = run("S3Rec", "toy", settings={**settings, **STAGES["S3Rec"]})["checkpoint"]
     second = run("S3Rec", "toy", settings={**settings, "train_stage": "finetune", "pre_model_path": first})
     assert set(second["test"]) == {"recall@5", "ndcg@5"}
+
+
+def test_repeatlast_runs_by_recboles_own_run_too(toy, monkeypatch):
+    import sys
+
+    from recbole.quick_start import run_recbole
+
+    monkeypatch.setattr(sys, "argv", sys.argv[:1])
+    theirs = run_recbole(model="RepeatLast", dataset="toy", config_dict=toy, saved=False)
+    assert theirs["test_result"] == pytest.approx(run("RepeatLast", "toy", settings=toy)["test"])

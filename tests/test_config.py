@@ -304,3 +304,36 @@ def test_what_a_yaml_sets_for_one_model_is_something_that_model_reads(world):
             assert set(own) <= set(known), f"{path.name}: {name}"
             checked += len(own)
     assert checked > 100
+
+
+PAPER = read_yaml(properties_dir() / "preset" / "pixelrec.yaml")
+
+
+@pytest.mark.parametrize("name", PAPER["per_model"])
+def test_the_paper_s_settings_of_each_model_are_what_it_gets(own_properties, world, name):
+    """Over the preset's settings for all, and over what a dataset found good for itself."""
+    model, _, tower = name.partition(":")
+    (own_properties / "dataset" / "w.yaml").write_text(
+        f"rows_per_user: 1\nextra_candidates: all\nper_model:\n  {model}:\n    train_batch_size: 7\n    epochs: 2\n"
+    )
+    plain = {key: world[key] for key in ("data_path", "checkpoint_dir", "state")}
+    config = make_config(model, "w", ["pixelrec"], {**plain, **({"item_tower": tower} if tower else {})})
+    wanted = {**{key: value for key, value in PAPER.items() if key != "per_model"}, **PAPER["per_model"][model]}
+    wanted |= PAPER["per_model"][name]
+    for key, value in wanted.items():
+        if value != "auto" and key != "eval_args":
+            assert config[key] == value, key
+    assert config["rows_per_user"] is None
+    assert make_config(model, "w", ["pixelrec"], {**plain, "train_batch_size": 3})["train_batch_size"] == 3
+
+
+def test_a_file_says_the_same_of_a_model_under_recboles_own_run(world, tmp_path, monkeypatch):
+    import sys
+
+    from recbole.config import Config
+
+    monkeypatch.setattr(sys, "argv", sys.argv[:1])
+    file = file_of(tmp_path, "f.yaml", "epochs: 4\nseed: 9\nper_model:\n  PixelSASRec:\n    epochs: 5\n    seed: 8")
+    own = {"data_path": world["data_path"], "seed": 7}
+    config = Config(model="PixelSASRec", dataset="w", config_file_list=[str(file)], config_dict=own)
+    assert (config["epochs"], config["seed"]) == (5, 7)

@@ -82,8 +82,14 @@ class WholeCatalogueMixin(PairMixin):
     _kept_inputs: Tensor | None = None
 
     def calculate_loss(self, interaction: Any) -> Tensor:
-        """The step's loss; all items are encoded once, before anything looks them up."""
-        with self.item_tower.step(None, self._inputs()) as catalogue:
+        """The step's loss; all items are encoded once, before anything looks them up; in float32.
+
+        The backward pass of a sparse matrix product knows no bf16.
+        """
+        with (
+            torch.autocast(interaction[self.ITEM_ID].device.type, enabled=False),
+            self.item_tower.step(None, self._inputs()) as catalogue,
+        ):
             return self.loss_in_step(catalogue, interaction)
 
     def _inputs(self) -> Tensor | None:

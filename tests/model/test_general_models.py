@@ -333,6 +333,17 @@ def test_lightgcn_reads_its_store_once(build, colours):
     assert fetched == [62], "not once a step, and nothing by the loader"
 
 
+@pytest.mark.parametrize("item_tower", ["id", "features"])
+def test_lightgcn_learns_under_bf16(build, colours, item_tower):
+    """The default on accelerators; sparse products have no backward pass in it."""
+    name, settings = colours
+    own = {**settings, "item_tower": item_tower, "epochs": 1, "precision": "bf16"}
+    before = build(name, own, "PixelLightGCN")[1].user_embedding.weight.clone()
+    after = trained(build, name, own, "PixelLightGCN")[0].user_embedding.weight
+    assert after.isfinite().all()
+    assert not torch.equal(before, after)
+
+
 def test_a_graph_model_of_pictures_says_why_not(build, colours):
     name, settings = colours
     with pytest.raises(ValueError, match=r"each step.*features extract.*item_tower: features"):
