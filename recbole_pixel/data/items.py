@@ -1,4 +1,4 @@
-"""What all datasets of pixel models do with items: drop those without a picture, hold some out of training."""
+"""What all datasets of pixel models do with items: drop those without a picture or features, hold some out of training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 
 from recbole_pixel.data.cold import ColdItems, draw_cold_items
-from recbole_pixel.data.pictures import drop_items_without_picture
+from recbole_pixel.data.pictures import drop_items_without, open_image_store
+from recbole_pixel.data.stored_features import open_feature_store
 
 
 class PixelItems:
@@ -25,8 +26,11 @@ class PixelItems:
 
     def _data_filtering(self) -> None:
         dataset: Any = self
-        if dataset.config["missing_image"] == "drop" and dataset.config["item_tower"] == "image":
-            drop_items_without_picture(dataset)
+        config = dataset.config
+        if config["missing_image"] == "drop" and config["item_tower"] == "image":
+            drop_items_without(dataset, open_image_store(config).tokens(), "pictures")
+        elif config["missing_image"] == "drop" and config["item_tower"] == "features":
+            drop_items_without(dataset, open_feature_store(config).tokens, "features")
         super()._data_filtering()  # type: ignore[misc]
 
     def build(self) -> list[Dataset]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from json import dumps
@@ -56,16 +56,23 @@ class StoredInputs:
         return arrays.permute(0, 3, 1, 2) if self.channels_last else arrays
 
 
-def drop_items_without_picture(dataset: Any) -> None:
-    """Removes the interactions of items that the store lacks, before RecBole filters; says how many."""
-    store = open_image_store(dataset.config)
-    has_picture = dataset.inter_feat[dataset.iid_field].isin(set(store.tokens()))
-    dropped = int((~has_picture).sum())
+def drop_items_without(dataset: Any, tokens: Iterable[str], what: str) -> None:
+    """Removes the interactions of items that are not among ``tokens``, before RecBole filters; says how many.
+
+    Args:
+        dataset: RecBole's, its interactions just read.
+        tokens: items that have ``what``.
+        what: pictures, or features.
+    """
+    items = dataset.inter_feat[dataset.iid_field]
+    is_there = items.isin(set(tokens))
+    dropped = int((~is_there).sum())
     if dropped:
+        n_items = items[~is_there].nunique()
         dataset.logger.warning(
-            f"missing_image is drop: {dropped} interactions with items without a picture were dropped"
+            f"missing_image is drop: {dropped} interactions of {n_items} items without {what} were dropped"
         )
-        dataset.inter_feat = dataset.inter_feat[has_picture]
+        dataset.inter_feat = dataset.inter_feat[is_there]
 
 
 def open_image_store(config: Any) -> ImageStore:
@@ -101,7 +108,7 @@ def picture_inputs(config: Any, tokens: np.ndarray, encoder: ImageEncoder) -> St
     """
     images = open_image_store(config)
     pixels = pixel_store(images, encoder.image_size, cache_folder(config))
-    records = item_records(pixels, tokens, config["missing_image"])
+    records = item_records(pixels, tokens, config["missing_image"], "picture", "see `recbole-pixel images check`")
     if config["shuffle_images"]:
         records = shuffled(records, pixels, int(config["seed"]))
     if encoder.tuning.kind == "full" or config["trunk_cache"] == "off":
@@ -110,14 +117,25 @@ def picture_inputs(config: Any, tokens: np.ndarray, encoder: ImageEncoder) -> St
     return StoredInputs(activations, records, from_trunk=True)
 
 
-def item_records(store: ArrayStore, tokens: np.ndarray, missing: str) -> np.ndarray:
-    """The record of each item id, (N,), the mean picture's for items without one."""
+def item_records(store: ArrayStore, tokens: np.ndarray, missing: str, what: str, advice: str) -> np.ndarray:
+    """The record of each item id, (N,), the mean's for items without one.
+
+    Args:
+        store: of pixels or of features.
+        tokens: the token of each item id, (N,); index 0 is the padding.
+        missing: ``missing_image``.
+        what: an item has one in the store, for the error.
+        advice: what to do about missing ones, for the error.
+
+    Raises:
+        LookupError: items have none, and are neither to be the mean nor dropped, or the store holds no mean.
+    """
     known = {token: record for record, token in enumerate(store.tokens)}
     absent = [str(token) for token in tokens[1:] if str(token) not in known]
     if absent and missing == "error":
         raise LookupError(
-            f"{len(absent)} of {len(tokens) - 1} items have no picture, e.g. {absent[:3]}; "
-            f"see `recbole-pixel images check`, or set missing_image to mean or drop"
+            f"{len(absent)} of {len(tokens) - 1} items have no {what}, e.g. {absent[:3]}; "
+            f"{advice}, or set missing_image to mean or drop"
         )
     if absent and MEAN_TOKEN not in known:
         raise LookupError(
@@ -128,10 +146,12 @@ def item_records(store: ArrayStore, tokens: np.ndarray, missing: str) -> np.ndar
 
 
 def shuffled(records: np.ndarray, store: ArrayStore, seed: int) -> np.ndarray:
-    """``records`` dealt out at random among the items that have a picture: the control for what pictures tell."""
-    has_picture = np.flatnonzero(records != store.positions([MEAN_TOKEN])[0])
+    """``records`` dealt out at random among the items that have one of their own: the control for what they tell."""
+    has_own = np.arange(len(records)) > 0
+    if MEAN_TOKEN in store:
+        has_own &= records != store.positions([MEAN_TOKEN])[0]
     dealt = records.copy()
-    dealt[has_picture] = np.random.default_rng(seed).permutation(records[has_picture])
+    dealt[has_own] = np.random.default_rng(seed).permutation(records[has_own])
     return dealt
 
 

@@ -6,23 +6,28 @@ from typing import Any
 
 from torch import nn
 
-from recbole_pixel.data.pictures import StoredInputs, item_records, picture_inputs
+from recbole_pixel.data.pictures import StoredInputs, picture_inputs
+from recbole_pixel.data.stored_features import feature_inputs, open_feature_store
 from recbole_pixel.encoder import FeatureEncoder, ImageEncoder
 from recbole_pixel.item_tower import IDTower, ItemTower
+from recbole_pixel.model.stored_kind import VECTORS, StoredKind, check_stored
 
 ITEM_TOWERS = ("id", "image", "features")
 
 
-def build_item_tower(config: Any, dataset: Any, table: nn.Embedding) -> IDTower | ItemTower:
+def build_item_tower(
+    config: Any, dataset: Any, table: nn.Embedding, stored: StoredKind = VECTORS
+) -> IDTower | ItemTower:
     """What takes the place of RecBole's item embedding ``table``.
 
     Args:
         config: RecBole's; ``item_tower`` chooses.
         dataset: gives the tokens of the items.
         table: the embedding that the model's parent made; the ID twin keeps its values.
+        stored: what the model reads of an item where ``item_tower`` is ``features``.
 
     Raises:
-        ValueError: ``item_tower`` is none of :data:`ITEM_TOWERS`.
+        ValueError: ``item_tower`` is none of :data:`ITEM_TOWERS`, or ``features`` names a store of another kind.
     """
     kind = config["item_tower"]
     if kind == "id":
@@ -38,7 +43,9 @@ def build_item_tower(config: Any, dataset: Any, table: nn.Embedding) -> IDTower 
         )
         return _tower(config, encoder, picture_inputs(config, tokens, encoder), table)
     if kind == "features":
-        inputs = _stored_features(config, tokens)
+        store = open_feature_store(config)
+        check_stored(store, stored, config["model"])
+        inputs = feature_inputs(config, tokens, store, stored.command)
         return _tower(config, FeatureEncoder(inputs.shape[-1]), inputs, table)
     raise ValueError(f"item_tower is {kind!r}; expected one of {', '.join(ITEM_TOWERS)}")
 
@@ -54,12 +61,3 @@ def _tower(config: Any, encoder: nn.Module, inputs: StoredInputs, table: nn.Embe
         scale=config["projection_scale"],
         chunk=config["encoder_chunk"],
     )
-
-
-def _stored_features(config: Any, tokens: Any) -> StoredInputs:
-    from recbole_pixel.store import ArrayStore
-
-    if not config["features"]:
-        raise ValueError("item_tower is features, but `features` names no store; set it to the path of an array store")
-    store = ArrayStore(config["features"])
-    return StoredInputs(store, item_records(store, tokens, config["missing_image"]), from_trunk=True)

@@ -16,6 +16,7 @@ from recbole_pixel.data.loader import CATALOGUE_CANDIDATE, CATALOGUE_ID, CATALOG
 from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
 from recbole_pixel.model.item_parameters import OneMoreItem, check_undeclared, hold_at_zero, place_tower, split_table
+from recbole_pixel.model.stored_kind import VECTORS, StoredKind
 from recbole_pixel.model.trial_step import check_parent, check_trial_step
 
 
@@ -88,7 +89,7 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
         """Puts the tower where the parent looks items up, and refuses what else it keeps for each of them."""
         model: Any = self
         items, further = split_table(model, self.item_table, self.n_items)
-        tower = build_item_tower(config, dataset, items)
+        tower = build_item_tower(config, dataset, items, self._stored_kind(config))
         if len(further):
             tower.add_rows(further)
         place_tower(model, self.item_table, self.tied_item_tables, tower)
@@ -110,6 +111,11 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
     def item_tower(self) -> IDTower | ItemTower:
         """What gives the items' vectors, in the place of RecBole's item embedding."""
         return getattr(self, self.item_table)
+
+    @classmethod
+    def _stored_kind(cls, config: Any) -> StoredKind:
+        """What the model reads of an item under ``item_tower: features``."""
+        return VECTORS
 
     @classmethod
     def _check(cls, config: Any) -> None:

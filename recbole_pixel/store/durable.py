@@ -47,14 +47,11 @@ def read_manifest(folder: Path, format_name: str) -> dict[str, Any]:
         StoreError: the folder holds no manifest, or not one of this format.
     """
     if not folder.exists():
-        raise FileNotFoundError(f"no store at {folder}{_interrupted(folder)}")
+        raise FileNotFoundError(f"no store at {folder}{_interrupted(folder, format_name)}")
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise StoreError(
-            f"{folder} is not a store: it holds no {MANIFEST}; pictures of any other kind become a store "
-            f"by `recbole-pixel images build --source {folder} --out NAME/images.lmdb`"
-        ) from None
+        raise StoreError(f"{folder} is not a store: it holds no {MANIFEST}; {_made(folder, format_name)[1]}") from None
     except ValueError as error:
         raise StoreError(f"{folder / MANIFEST} is damaged ({error}); delete {folder} and build it again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != format_name:
@@ -66,10 +63,24 @@ def read_manifest(folder: Path, format_name: str) -> dict[str, Any]:
     return manifest
 
 
-def _interrupted(folder: Path) -> str:
+def _interrupted(folder: Path, format_name: str) -> str:
     if beside(folder, ".replaced").exists() or beside(folder, ".partial").exists():
         return ": its build was interrupted; run the same build again and it goes on where it stopped"
-    return "; make it with `recbole-pixel images build`, or check the path"
+    return f"; make it with {_made(folder, format_name)[0]}, or check the path"
+
+
+def _made(folder: Path, format_name: str) -> tuple[str, str]:
+    """What makes a store of a format, and how something else becomes one."""
+    if ".arrays." in format_name:
+        return (
+            "`recbole-pixel features extract` (codes: `features quantize`)",
+            "features that others made become a store by `recbole-pixel features import`",
+        )
+    return (
+        "`recbole-pixel images build`",
+        f"pictures of any other kind become a store by "
+        f"`recbole-pixel images build --source {folder} --out NAME/images.lmdb`",
+    )
 
 
 def check_size(path: Path, expected: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,19 @@ def test_a_model_trains_on_extracted_features(world, settings: dict[str, Any]):
     assert result["pictures_per_epoch"] > 0
     assert 0 <= result["test"]["recall@10"] <= 1
     assert result["parameters"]["total"] < 100_000  # no encoder: eleven million
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["quantize", "nosuch"], "no store at .*nosuch; make it with `recbole-pixel features extract`"),
+        (["show", "log.csv"], "log.csv is not a store.*recbole-pixel features import"),
+    ],
+)
+def test_what_is_no_store_of_features_says_what_makes_one(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    Path("log.csv").write_text("epoch,loss\n")
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert "images build" not in error

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.model.pixel_mixin import PixelMixin
+from recbole_pixel.model.stored_kind import COMPONENTS, StoredKind
 from recbole_pixel.model.visual_recommender.component_encoder import ComponentEncoder
 from recbole_pixel.model.visual_recommender.logistic_bpr import LogisticBPR
-from recbole_pixel.model.visual_recommender.stored_kind import COMPONENTS, check_stored
 
 
 class AttentiveHistory(SequentialRecommender):
@@ -90,11 +90,14 @@ class ACF(PixelMixin, AttentiveHistory):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         inputs: Any = self.item_embedding.inputs
-        check_stored(inputs, COMPONENTS, "ACF")
         n_components, n_features = inputs.shape
         encoder = ComponentEncoder(n_components, n_features, 2 * self.attention_size)
         self.item_embedding = ItemTower(encoder, inputs, self.n_items, None)
         self.rows_at_a_time = max(1, config["encoder_chunk"] // self.max_seq_length)
+
+    @classmethod
+    def _stored_kind(cls, config: Any) -> StoredKind:
+        return COMPONENTS
 
     def _sequence_loss(self, interaction: Any) -> Tensor:
         targets = interaction[self.POS_ITEM_ID]

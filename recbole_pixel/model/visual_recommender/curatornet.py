@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from recbole_pixel.model.history_pooling import HistoryPooling
 from recbole_pixel.model.pixel_mixin import PixelMixin
 from recbole_pixel.model.visual_recommender.logistic_bpr import LogisticBPR
-from recbole_pixel.model.visual_recommender.stored_kind import VECTORS, check_stored
 
 
 class PooledProfile(HistoryPooling):
@@ -51,8 +50,6 @@ class CuratorNet(PixelMixin, PooledProfile):
         tower: Any = self.item_embedding
         tower.projection = _selu_layers(tower.encoder.n_features, self.embedding_size, self.embedding_size)
         tower.activation = nn.Identity()
-        if config["item_tower"] == "features":
-            check_stored(tower.inputs, VECTORS, "CuratorNet")
 
 
 def _selu_layers(*sizes: int) -> nn.Sequential:

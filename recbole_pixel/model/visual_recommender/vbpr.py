@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from recbole_pixel.model.pair_mixin import PairMixin
 from recbole_pixel.model.visual_recommender.logistic_bpr import LogisticBPR
-from recbole_pixel.model.visual_recommender.stored_kind import VECTORS, check_stored
 
 
 class VisualFactors(BPR):
@@ -77,5 +76,3 @@ class VBPR(PairMixin, VisualFactors):
         tower: Any = self.item_embedding
         tower.projection.register_parameter("bias", None)
         tower.activation = nn.Identity()
-        if config["item_tower"] == "features":
-            check_stored(tower.inputs, VECTORS, type(self).__name__)

@@ -20,7 +20,6 @@ from torch.nn import functional as F
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
 from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
-from recbole_pixel.model.visual_recommender.stored_kind import VECTORS, check_stored
 
 
 class VisRank(SequentialRecommender):
@@ -43,7 +42,6 @@ class VisRank(SequentialRecommender):
         self.n_numbers = config["similarities_at_a_time"]
         self.histories = dataset.histories
         tower: Any = build_item_tower(config, dataset, nn.Embedding(self.n_items, 1, device="meta"))
-        check_stored(tower.inputs, VECTORS, "VisRank")
         centres = config["standardise_features"]
         self.item_embedding = ItemTower(tower.encoder, tower.inputs, self.n_items, None, standardise=centres)
         self.item_embedding.activation = UnitLength()

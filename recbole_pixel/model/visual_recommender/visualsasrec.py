@@ -14,10 +14,10 @@ from typing import Any
 
 from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.model.sequential_recommender.pixelsasrec import PixelSASRec
+from recbole_pixel.model.stored_kind import CODES, VECTORS, StoredKind
 from recbole_pixel.model.visual_recommender.code_encoder import CodeEncoder, count_codes
 from recbole_pixel.model.visual_recommender.feature_and_id_tower import FeatureAndIDTower
 from recbole_pixel.model.visual_recommender.logistic_bpr import LogisticBPR
-from recbole_pixel.model.visual_recommender.stored_kind import CODES, VECTORS, check_stored
 
 VISUAL_INPUTS = ("features", "features_id", "semantic_id")
 
@@ -32,15 +32,23 @@ class VisualSASRec(PixelSASRec):
         super().__init__(config, dataset)
         kind, tower = config["visual_input"], self.item_tower
         assert isinstance(tower, ItemTower)  # of features, the only kind in `towers`
-        if kind not in VISUAL_INPUTS:
-            raise ValueError(f"visual_input is {kind!r}; expected one of {', '.join(VISUAL_INPUTS)}")
-        check_stored(tower.inputs, CODES if kind == "semantic_id" else VECTORS, f"VisualSASRec, visual_input: {kind},")
         if kind == "features_id":
             self.item_embedding = _with_ids(tower, config)
         elif kind == "semantic_id":
             self.item_embedding = _of_codes(tower, config)
         if self.pixel_loss_type == "BPR":
             self.loss_fct = LogisticBPR()
+
+    @classmethod
+    def _check(cls, config: Any) -> None:
+        super()._check(config)
+        if config["visual_input"] not in VISUAL_INPUTS:
+            raise ValueError(f"visual_input is {config['visual_input']!r}; expected one of {', '.join(VISUAL_INPUTS)}")
+
+    @classmethod
+    def _stored_kind(cls, config: Any) -> StoredKind:
+        kind = CODES if config["visual_input"] == "semantic_id" else VECTORS
+        return kind._replace(setting=f"visual_input: {config['visual_input']}")
 
 
 def _with_ids(tower: ItemTower, config: Any) -> ItemTower:
