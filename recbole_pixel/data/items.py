@@ -1,4 +1,4 @@
-"""What all datasets of pixel models do with items: drop those without a picture or features, hold some out of training."""
+"""What all datasets of pixel models do with items: drop those that cannot be shown, hold some out of training."""
 
 from __future__ import annotations
 

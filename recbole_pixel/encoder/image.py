@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_pixel.encoder.folding import FoldedPair, find_pairs, folded
+from recbole_pixel.encoder.picture_size import check_picture_size
 from recbole_pixel.encoder.presets import find_preset, timm_name
 from recbole_pixel.encoder.stages import StageChain, UnknownStagesError, stage_chain
 from recbole_pixel.encoder.tuning import Tuning
@@ -29,6 +30,9 @@ class ImageEncoder(nn.Module):
         image_size: side of the square input in pixels; the preset's or the weights' own by default.
         batch_norm: ``frozen`` keeps the statistics of BatchNorm in the part that learns, ``train`` updates them,
             ``auto`` freezes them where the weights are pretrained. In the trunk they are always frozen.
+
+    Raises:
+        ValueError: nothing is known by that name, it has no such stages, or it does not take pictures of that size.
     """
 
     mean: Tensor
@@ -46,9 +50,11 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.name, self.weights, self.tuning = timm_name(name), weights, Tuning.parse(tune)
         preset = find_preset(name)
-        size = image_size or (preset.image_size if preset else None)
+        if image_size is not None:
+            check_picture_size(self.name, image_size)
+        size = preset.image_size if preset and image_size is None else image_size
         self.backbone = backbone = create_backbone(self.name, weights, size)
-        self.image_size = size or int(backbone.pretrained_cfg["input_size"][-1])
+        self.image_size = size if size is not None else int(backbone.pretrained_cfg["input_size"][-1])
         self._keep_statistics = batch_norm == "frozen" or (batch_norm == "auto" and weights != "random")
         for key in ("mean", "std"):
             value = torch.tensor(backbone.pretrained_cfg[key]).view(1, 3, 1, 1)

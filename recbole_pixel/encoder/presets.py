@@ -8,6 +8,8 @@ from difflib import get_close_matches
 
 import timm
 
+import recbole_pixel.encoder.cnn_f  # noqa: F401 - makes `cnn_f` known to timm
+
 MIT, APACHE = "MIT", "Apache-2.0"
 DINOV3 = "DINOv3 License (Meta's own terms; gated)"
 

@@ -80,14 +80,18 @@ def extract(
     Raises:
         FileExistsError: there are features of another encoder, layer or size, and not ``overwrite``.
         PictureError: a picture cannot be read.
+        ValueError: ``precision``, ``batch`` or ``device`` cannot be.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
+    if batch < 1:
+        raise ValueError(f"batch is {batch}; expected 1 or more pictures per pass")
+    device = usable_device(device)
     made_of = {**provenance(images, layer, precision), "dtype": dtype}
     store = kept(path, made_of, may_differ=("images",), overwrite=overwrite)
     if store is not None:
         return store, False
-    tokens, device = images.tokens(), torch.device(device)
+    tokens = images.tokens()
     layer.encoder.to(device)
 
     def run(pictures: list[np.ndarray]) -> np.ndarray:
@@ -103,6 +107,20 @@ def extract(
             yield run(chosen)
 
     return write_features(path, tokens, layer.shape, dtype, made_of, blocks, progress=progress), True
+
+
+def usable_device(name: str | torch.device) -> torch.device:
+    """The device of a name, known to hold tensors.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's, built without an accelerator
+        found = "cpu, cuda or cuda:N" if torch.cuda.is_available() else "cpu: torch sees no cuda device"
+        reason = str(error).splitlines()[0][:120]
+        raise ValueError(f"device is {str(name)!r}; expected {found} ({reason})") from error
 
 
 def _decoded(images: ImageStore, token: str, size: int) -> np.ndarray:

@@ -88,10 +88,10 @@ def quantize(
         overwrite: replace codes there that were made otherwise.
 
     Raises:
-        ValueError: the features are no vectors, or fewer than codes.
+        ValueError: the features are no vectors, or fewer than codes; or there is no such number of directions.
         FileExistsError: there are codes made otherwise, and not ``overwrite``.
     """
-    _check(features, n_levels, n_codes)
+    _check(features, n_levels, n_codes, n_directions)
     made_of: dict[str, Any] = {
         "features": features.fingerprint,
         "levels": n_levels,
@@ -163,7 +163,7 @@ def _report(codes: np.ndarray, distortion: float) -> LevelReport:
     return LevelReport(distortion, len(shares), float(np.exp(-(shares * np.log(shares)).sum())))
 
 
-def _check(features: ArrayStore, n_levels: int, n_codes: int) -> None:
+def _check(features: ArrayStore, n_levels: int, n_codes: int, n_directions: int) -> None:
     n_items = len(features) - (MEAN_TOKEN in features)
     if features.dtype.kind != "f" or len(features.shape) != 1:
         raise ValueError(
@@ -175,6 +175,8 @@ def _check(features: ArrayStore, n_levels: int, n_codes: int) -> None:
             f"{n_levels} levels of {n_codes} codes for {n_items} items; expected at least 1 level, and from 2 codes "
             f"to as many as there are items"
         )
+    if n_directions < 0:
+        raise ValueError(f"directions is {n_directions}; expected 0 (all) or more")
 
 
 def _items_first(features: ArrayStore) -> tuple[list[str], np.ndarray]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -70,8 +72,22 @@ def test_a_family_that_cannot_be_cut_is_listed_as_frozen_with_the_reason(capsys)
         (["--filter", "nothing_like_it"], "no preset and no pretrained model"),
         (["ResNet50", "--tune", "top:9"], "the encoder has 4 stages"),
         (["ResNet50", "--tune", "half"], "expected frozen, full, or top:K"),
+        (["RN50", "--image_size", "-5"], "image_size is -5; expected a side in pixels"),
+        (["RN50", "--image_size", "0"], "image_size is 0; expected a side in pixels"),
+        (["Swin-T", "--image_size", "10"], "of a multiple of 4 pixels, such as 8, 12 or 224"),
+        (["ViT-B/32", "--image_size", "225"], "of a multiple of 32 pixels, such as 224 or 256"),
+        (["vgg11", "--image_size", "8"], "vgg11 takes 32 or 224"),
     ],
 )
 def test_mistakes_are_told_in_one_line(capsys, arguments, message):
     assert main(["encoders", *arguments]) == 2
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_the_network_that_dvbpr_trains_is_listed_in_a_process_that_knows_of_no_model():
+    code = "import sys; from recbole_pixel.cli import main; sys.exit(main(['encoders', 'cnn_f', '--json']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["n_features"] == 4096

@@ -121,3 +121,27 @@ def test_what_is_no_store_of_features_says_what_makes_one(tmp_path, monkeypatch,
     error = capsys.readouterr().err
     assert re.search(message, error)
     assert "images build" not in error
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--image_size", -1, "image_size is -1; expected a side in pixels"),
+        ("--device", "foo", "device is 'foo'; expected cpu"),
+        ("--device", "cuda:99", "device is 'cuda:99'"),
+        ("--batch", 0, "batch is 0; expected 1 or more"),
+    ],
+)
+def test_options_that_cannot_be_are_told_in_one_line(world, capsys, option, value, message):
+    assert extract(world, option, value) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (world / "colour" / "features").exists()
+
+
+def test_directions_below_none_are_refused(world, capsys):
+    assert extract(world) == 0
+    features = world / "colour" / "features" / "resnet18-pooled.array"
+    assert run("quantize", features, "--codes", 5, "--directions", -3) == 2
+    assert "directions is -3; expected 0 (all) or more" in capsys.readouterr().err

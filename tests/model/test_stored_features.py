@@ -92,7 +92,7 @@ def test_missing_features_are_named_as_what_they_are(of_features, gap):
     assert "picture" not in str(raised.value)
     with pytest.raises(LookupError, match="no mean"):
         of_features("VBPR", features=gap("vectors", mean=False), missing_image="mean")
-    with pytest.raises(LookupError, match="2 of 64 items have no features.*features quantize"):
+    with pytest.raises(LookupError, match=r"2 of 64 items have no features.*features quantize"):
         of_features("VisualSASRec-semantic_id", features=gap("codes", mean=True))
 
 

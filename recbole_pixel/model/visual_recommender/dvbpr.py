@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import recbole_pixel.encoder.cnn_f  # noqa: F401 - makes `cnn_f` known to timm
 from recbole_pixel.model.visual_recommender.vbpr import VBPR
 
 
