@@ -225,14 +225,16 @@ class ItemTower(LearntRows):
     @torch.no_grad()
     def encode_all(self) -> Tensor:
         """Vectors of all items, shape (N, D), in chunks; row 0, the padding's, is zero."""
-        return self._in_chunks(self.encode_items, self.embedding_dim)
+        table = torch.zeros(self.num_embeddings, self.embedding_dim, device=self.device)
+        for ids, arrays in self._in_chunks():
+            table[ids] = self.encode_items(ids, arrays).float()
+        return table
 
-    def _in_chunks(self, run: Callable[[Tensor, Tensor], Tensor], width: int) -> Tensor:
-        table = torch.zeros(self.num_embeddings, width, device=self.device)
+    def _in_chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Ids (U,) and arrays (U, ...) of all items but the padding, ``chunk`` items at a time."""
         for start in range(1, self.num_embeddings, self.chunk):
             ids = torch.arange(start, min(start + self.chunk, self.num_embeddings))
-            table[ids[0] : ids[-1] + 1] = run(ids.to(self.device), self.inputs.fetch(ids).to(self.device)).float()
-        return table
+            yield ids.to(self.device), self.inputs.fetch(ids).to(self.device)
 
     def drop_table(self) -> None:
         """Forgets the vectors kept for evaluation."""
@@ -253,8 +255,7 @@ class ItemTower(LearntRows):
         if isinstance(self.standardising, Standardising):
             was_training = self.training
             self.eval()
-            features = self._in_chunks(lambda _, arrays: self.features(arrays), len(self.standardising.center))
-            self.standardising.fit(features[1:])
+            self.standardising.fit(self.features(arrays) for _, arrays in self._in_chunks())
             self.train(was_training)
 
 

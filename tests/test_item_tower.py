@@ -112,6 +112,22 @@ def test_standardised_features_are_centred_and_of_unit_deviation_with_loud_direc
     assert torch.allclose(deviation / deviation[0], narrow[1:].std(0, correction=0) / narrow[1:, 0].std(correction=0))
 
 
+def test_the_scale_is_fitted_by_pieces_to_what_it_is_of_all(monkeypatch):
+    """With a large mean and pieces that differ; no more than a piece is in float64 at a time."""
+    table = (torch.randn(1000, 24) * 3 + torch.linspace(-900, 5000, 24) + torch.arange(1000.0)[:, None]).float()
+    tower = ItemTower(FeatureEncoder(24), Table(table), n_items=1000, size=4, standardise=True, chunk=64)
+    widened: list[int] = []
+    double = torch.Tensor.double
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.Tensor, "double", lambda tensor: (widened.append(tensor.numel()), double(tensor))[1])
+        tower.fit_standardising()
+    assert max(widened) == 64 * 24
+    wide = table[1:].double()
+    assert torch.allclose(tower.standardising.center.double(), wide.mean(0), rtol=1e-6)
+    expected = wide.var(0, correction=0).mean().sqrt().item()
+    assert tower.standardising.deviation.item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_vectors_start_with_the_asked_deviation():
     tower = ItemTower(FeatureEncoder(64), Table(torch.rand(300, 64) + 7), 300, size=64, standardise=True, scale=0.05)
     tower.fit_standardising()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -27,11 +29,28 @@ class Standardising(nn.Module):
         self.register_buffer("deviation", torch.ones(()))
 
     @torch.no_grad()
-    def fit(self, features: Tensor) -> None:
-        """Sets the map to that of ``features`` (N, F); features that are all alike keep their scale."""
-        features = features.double()
-        self.center.copy_(features.mean(0))
-        deviation = features.var(0, correction=0).mean().sqrt()
+    def fit(self, blocks: Iterable[Tensor]) -> None:
+        """Sets the map to that of all features; features that are all alike keep their scale.
+
+        Mean and squared deviations are summed up block by block, in float64 (Chan et al., 1979): features of a whole
+        catalogue need not be held at once.
+
+        Args:
+            blocks: features of some items each, (n, F).
+        """
+        n_items = 0
+        center = torch.zeros_like(self.center, dtype=torch.float64)
+        squares = center.new_zeros(())
+        for block in blocks:
+            features = block.double()
+            n_items += len(features)
+            mean = features.mean(0)
+            moved = mean - center
+            squares += (features - mean).square().sum()
+            squares += moved.square().sum() * (len(features) * (n_items - len(features)) / n_items)
+            center += moved * (len(features) / n_items)
+        deviation = (squares / (n_items * len(center))).sqrt()
+        self.center.copy_(center)
         self.deviation.copy_(deviation if deviation > 0 else torch.ones(()))
 
     def forward(self, features: Tensor) -> Tensor:
