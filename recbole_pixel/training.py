@@ -16,21 +16,28 @@ def parameter_groups(
     """Parameters that learn, in groups with a learning rate and weight decay of their own.
 
     The encoder's rate is that of the whole item tower: encoder and projection, as in PixelRec, whose projection is part
-    of its visual encoder. Biases and norms are not decayed.
+    of its visual encoder. What looks rows up by number instead of computing them from pictures learns like the rest,
+    wherever it lies: modules with ``is_table``. Biases and norms are not decayed.
 
     Args:
         model: the whole model.
         item_table: name of its item tower.
         rate: learning rate of the rest.
         decay: weight decay of the rest.
-        encoder_rate: learning rate of the tower.
-        encoder_decay: weight decay of the tower.
+        encoder_rate: learning rate of the tower's encoder and projection.
+        encoder_decay: weight decay of these.
     """
     of_tower = (f"{item_table}.encoder.", f"{item_table}.projection.")
+    tables = {
+        parameter
+        for module in model.modules()
+        if getattr(module, "is_table", False)
+        for parameter in module.parameters()
+    }
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (name.startswith(of_tower), parameter.dim() > 1)
+            key = (name.startswith(of_tower) and parameter not in tables, parameter.dim() > 1)
             groups.setdefault(key, []).append(parameter)
     return [
         {

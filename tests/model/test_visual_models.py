@@ -9,7 +9,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 from recbole.quick_start import load_data_and_model
-from recbole.utils import get_model
+from recbole.utils import get_model, get_trainer
 from test_worlds import trained
 from visual_world import CASES, close, numbers, share_of_taste, write_store
 
@@ -136,6 +136,22 @@ def test_the_command_runs_it_and_a_checkpoint_gives_the_same_scores(small, monke
     assert torch.equal(again.eval().full_sort_predict(asked), models[0].eval().full_sort_predict(asked))
     if name == "DVBPR":
         assert config["encoder"] == "cnn_f_512"
+
+
+def test_tables_of_codes_learn_as_fast_as_tables_of_ids(small, build):
+    """They are looked up by number, as IDs are; the encoder's rate is for what is computed from pictures."""
+    own = {"learning_rate": 0.01, "weight_decay": 0.3, "encoder_learning_rate": 0.002, "encoder_weight_decay": 0.7}
+    rates = {}
+    for case in ("VisualSASRec-semantic_id", "VisualSASRec-features_id"):
+        name, asked = small(case, **own)
+        config, model, _ = build("colour", asked, name)
+        trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        for group in trainer.optimizer.param_groups:
+            rates |= {(case, names[p]): (group["lr"], group["weight_decay"]) for p in group["params"]}
+    assert rates["VisualSASRec-semantic_id", "item_embedding.encoder.codes.weight"] == (0.01, 0.3)
+    assert rates["VisualSASRec-features_id", "item_embedding.ids.weight"] == (0.01, 0.3)
+    assert rates["VisualSASRec-features_id", "item_embedding.projection.weight"] == (0.002, 0.7)
 
 
 @pytest.mark.parametrize(

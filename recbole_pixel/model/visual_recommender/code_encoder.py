@@ -21,6 +21,7 @@ class CodeEncoder(nn.Module):
         deviation: of the embeddings at the start.
     """
 
+    is_table = True  # learns as other tables do, see `recbole_pixel.training.parameter_groups`
     offset: Tensor
 
     def __init__(self, n_levels: int, n_codes: int, size: int, deviation: float) -> None:
