@@ -16,6 +16,7 @@ from recbole_pixel.data.loader import CATALOGUE_CANDIDATE, CATALOGUE_ID, CATALOG
 from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
 from recbole_pixel.model.item_parameters import OneMoreItem, check_undeclared, hold_at_zero, place_tower, split_table
+from recbole_pixel.model.setting_ranges import check_counts
 from recbole_pixel.model.stored_kind import VECTORS, StoredKind
 from recbole_pixel.model.trial_step import check_parent, check_trial_step
 
@@ -123,6 +124,7 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
         for key, known in asked:
             if config[key] not in known:
                 raise ValueError(f"{key} is {config[key]!r}; {cls.__name__} expected one of {', '.join(known)}")
+        check_counts(config)
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """The step's loss; the items of ``interaction`` are encoded once, before anything looks them up."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from recbole_pixel.store import ArrayStore
 
 
@@ -39,8 +37,8 @@ def check_stored(store: ArrayStore, wanted: StoredKind, model: str) -> None:
     Raises:
         ValueError: names both kinds, and the command that makes the right one.
     """
-    is_code = {"f": False, "i": True, "u": True}.get(np.dtype(store.dtype).kind)
-    found = {(1, False): VECTORS, (2, False): COMPONENTS, (1, True): CODES}.get((len(store.shape), is_code))
+    kind = {"u": "i"}.get(store.dtype.kind, store.dtype.kind)  # numpy's letters: unsigned, integer, float
+    found = {(1, "f"): VECTORS, (2, "f"): COMPONENTS, (1, "i"): CODES}.get((len(store.shape), kind))
     if found is None or found.array != wanted.array:
         setting = f", {wanted.setting}," if wanted.setting else ""
         raise ValueError(

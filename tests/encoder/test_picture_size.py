@@ -21,7 +21,7 @@ def encoder(name: str, size: int | None) -> ImageEncoder:
         ("vit_tiny_patch16_224", 225, r"of a multiple of 16 pixels, such as 224 or 240"),
         ("vit_tiny_patch16_224", 8, r"of a multiple of 16 pixels, such as 16 or 224"),
         ("swin_tiny_patch4_window7_224", 10, r"of a multiple of 4 pixels"),
-        ("xcit_nano_12_p16_224", 100, r"divide.*takes 96 or 128"),
+        ("xcit_nano_12_p16_224", 100, r"divide.*takes 96, 128 or 224"),
         ("convnext_atto", 16, r"takes 32 or 224$"),
         ("levit_128s", 100, r"takes 96, 128 or 224$"),
         ("cnn_f_512", 20, r"39 or more; cnn_f_512 takes 224"),

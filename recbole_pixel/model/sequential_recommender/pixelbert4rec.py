@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from recbole_pixel.catalogue import StepCatalogue
 from recbole_pixel.model.cloze import draw_masks
 from recbole_pixel.model.pixel_mixin import PixelMixin
+from recbole_pixel.model.setting_ranges import check_shares
 
 
 class PixelBERT4Rec(PixelMixin, BERT4Rec):
@@ -43,6 +44,11 @@ class PixelBERT4Rec(PixelMixin, BERT4Rec):
         self.last_ratio = config["ft_ratio"]
         self.position_embedding = nn.Embedding(self.max_seq_length + 1, self.hidden_size)
         self._init_weights(self.position_embedding)
+
+    @classmethod
+    def _check(cls, config: Any) -> None:
+        super()._check(config)
+        check_shares(config, ["mask_ratio", "ft_ratio"])
 
     def loss_in_step(self, catalogue: StepCatalogue | None, interaction: Any) -> Tensor:
         """The loss at hidden items; the row they are hidden in is its inputs and its last target."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from recbole_pixel.model.history_pooling import HistoryPooling
 from recbole_pixel.model.pixel_mixin import PixelMixin
+from recbole_pixel.model.setting_ranges import check_shares
 
 
 class PixelDSSM(PixelMixin, HistoryPooling):
@@ -34,6 +35,14 @@ class PixelDSSM(PixelMixin, HistoryPooling):
         self.item_mlp = MLPLayers(sizes, config["dropout_prob"], activation="tanh")
         self.user_mlp.apply(xavier_normal_initialization)
         self.item_mlp.apply(xavier_normal_initialization)
+
+    @classmethod
+    def _check(cls, config: Any) -> None:
+        super()._check(config)
+        check_shares(config, ["dropout_prob"])
+        widths = config["mlp_hidden_size"]
+        if not isinstance(widths, list) or any(not isinstance(width, int) or width < 1 for width in widths):
+            raise ValueError(f"mlp_hidden_size is {widths}; expected a list of widths, each 1 or more, such as [64]")
 
     def pool(self, sums: Tensor, counts: Tensor) -> Tensor:
         """Means, through the users' network: (B, L, D)."""

@@ -96,6 +96,15 @@ class ACF(PixelMixin, AttentiveHistory):
         self.rows_at_a_time = max(1, config["encoder_chunk"] // self.max_seq_length)
 
     @classmethod
+    def _check(cls, config: Any) -> None:
+        super()._check(config)
+        if config["standardise_features"]:
+            raise ValueError(
+                "standardise_features is True; ACF reads components as they are: leave it at False, or standardise "
+                "them before they are stored"
+            )
+
+    @classmethod
     def _stored_kind(cls, config: Any) -> StoredKind:
         return COMPONENTS
 

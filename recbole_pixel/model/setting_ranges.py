@@ -1,0 +1,34 @@
+"""Refuses numbers that no model can be made of, before one is: by the setting's name, and not by a tensor's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+WIDTHS = (
+    "embedding_size", "hidden_size", "inner_size", "attention_size", "visual_embedding_size", "encoder_chunk",
+)  # fmt: skip
+"""Settings of several models that count something; those that a model does not have are None."""
+
+
+def check_counts(config: Any, keys: Iterable[str] = WIDTHS) -> None:
+    """Refuses numbers below 1.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    for key in keys:
+        value = config[key]
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"{key} is {value}; expected 1 or more")
+
+
+def check_shares(config: Any, keys: Iterable[str]) -> None:
+    """Refuses numbers that are no chance and no share of anything.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    for key in keys:
+        if not 0 <= config[key] <= 1:
+            raise ValueError(f"{key} is {config[key]}; expected from 0 to 1")
