@@ -1,7 +1,8 @@
 """DVBPR.
 
 Kang et al.: "Visually-Aware Fashion Recommendation and Design with Generative Image Models", ICDM 2017; the recommender
-of it, without the generative part. It is VBPR whose visual factors come from a network that is trained from pixels:
+of it, without the generative part. The visual factors come from a network that is trained from pixels. Differs from the
+paper, whose score is ``theta_u . CNN(x_i)`` alone: as in PixelRec, and in VBPR, factors by ID stand beside it,
 ``score(u, i) = gamma_u . gamma_i + theta_u . CNN(x_i)``. Differs from PixelRec's version, which cannot be run (it is
 wired to a dataset that gives no item ids): every distinct picture of a batch goes through the network once; weights
 start so that activations keep their scale (He et al., ICCV 2015), factors start small, where PixelRec draws all factors
