@@ -30,18 +30,47 @@ class ItemInputs(Protocol):
         """Arrays of items with ``ids`` >= 1, shape (U,), on the CPU: shape (U, ...)."""
 
 
-class LearntRows(nn.Module):
-    """Adds to a tower rows that belong to no item, such as the mask of a masked language model.
+class Tower(nn.Module):
+    """What towers share: the catalogue of a step, and rows that belong to no item.
 
-    They are looked up by the ids behind the last item's, are learnt in any tower, and are never ranked.
+    Such rows, the mask of a masked language model for one, are looked up by the ids behind the last item's, are learnt
+    in any tower, and are never ranked.
     """
 
     num_embeddings: int
     learnt: nn.Embedding | None
+    catalogue: StepCatalogue | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.register_module("learnt", None)
+
+    @contextmanager
+    def step(
+        self,
+        ids: Tensor | None,
+        arrays: Tensor | None = None,
+        log_q: Tensor | None = None,
+        is_candidate: Tensor | None = None,
+    ) -> Iterator[StepCatalogue | None]:
+        """Computes the vectors of a step's items, once; within it, look-ups by id read them.
+
+        Args:
+            ids: sorted distinct ids, the first of them 0, shape (U,); None for the whole catalogue.
+            arrays: inputs of an encoder without the padding's, shape (U - 1, ...); fetched here when None.
+            log_q: see :class:`~recbole_pixel.catalogue.StepCatalogue`; shape (U,).
+            is_candidate: likewise.
+        """
+        self.catalogue = self._catalogue_of(ids, arrays, log_q, is_candidate)
+        try:
+            yield self.catalogue
+        finally:
+            self.catalogue = None
+
+    def _catalogue_of(
+        self, ids: Tensor | None, arrays: Tensor | None, log_q: Tensor | None, is_candidate: Tensor | None
+    ) -> StepCatalogue | None:
+        raise NotImplementedError
 
     def add_rows(self, rows: Tensor) -> None:
         """Gives the ids from ``num_embeddings`` on vectors that start as ``rows``, shape (R, D)."""
@@ -56,7 +85,7 @@ class LearntRows(nn.Module):
         return torch.where(is_learnt[..., None], rows, items(ids.masked_fill(is_learnt, 0)))
 
 
-class IDTower(LearntRows, nn.Embedding):
+class IDTower(Tower, nn.Embedding):
     """The ID twin: RecBole's own table, with the interface of a tower."""
 
     def __init__(self, table: nn.Embedding) -> None:
@@ -64,23 +93,13 @@ class IDTower(LearntRows, nn.Embedding):
         self.weight.requires_grad_(True)
         self.n_encoded = 0
 
-    catalogue: StepCatalogue | None = None
-
-    @contextmanager
-    def step(
-        self,
-        ids: Tensor | None,
-        arrays: Tensor | None = None,
-        log_q: Tensor | None = None,
-        is_candidate: Tensor | None = None,
-    ) -> Iterator[StepCatalogue | None]:
-        """Within it, the catalogue holds ``ids`` only; without ``ids``, all items."""
-        if ids is not None:
-            self.catalogue = StepCatalogue(ids, F.embedding(ids, self.weight, self.padding_idx), log_q, is_candidate)
-        try:
-            yield self.catalogue
-        finally:
-            self.catalogue = None
+    def _catalogue_of(
+        self, ids: Tensor | None, arrays: Tensor | None, log_q: Tensor | None, is_candidate: Tensor | None
+    ) -> StepCatalogue | None:
+        """None for the whole catalogue: that is the table itself."""
+        if ids is None:
+            return None
+        return StepCatalogue(ids, F.embedding(ids, self.weight, self.padding_idx), log_q, is_candidate)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Vectors of ``ids``: any shape (...) to (..., D)."""
@@ -91,7 +110,7 @@ class IDTower(LearntRows, nn.Embedding):
         return self.weight if self.catalogue is None else self.catalogue.vectors
 
 
-class ItemTower(LearntRows):
+class ItemTower(Tower):
     """Vectors of items, computed by an encoder and a projection.
 
     In a training step (:meth:`step`) the encoder runs once, over the distinct items of the batch, and look-ups by id
@@ -134,7 +153,6 @@ class ItemTower(LearntRows):
             nn.init.zeros_(self.projection.bias)
         self.activation = ACTIVATIONS[activation]()
         self.num_embeddings, self.embedding_dim, self.chunk = n_items, size or n_features, chunk
-        self.catalogue: StepCatalogue | None = None
         self.n_encoded = 0  # items encoded so far, for reports and tests
         self._inputs = _Hidden(inputs)
         self._table: Tensor | None = None
@@ -158,32 +176,15 @@ class ItemTower(LearntRows):
         """Vectors of the items ``ids`` (U,), from their ``arrays`` alone unless a tower knows more of them: (U, D)."""
         return self.encode(arrays)
 
-    @contextmanager
-    def step(
-        self,
-        ids: Tensor | None,
-        arrays: Tensor | None = None,
-        log_q: Tensor | None = None,
-        is_candidate: Tensor | None = None,
-    ) -> Iterator[StepCatalogue | None]:
-        """Encodes a step's items, once; within it, look-ups by id read their vectors.
-
-        Args:
-            ids: sorted distinct ids, the first of them 0, shape (U,); None for the whole catalogue.
-            arrays: their inputs without the padding's, shape (U - 1, ...); fetched here when None.
-            log_q: see :class:`~recbole_pixel.catalogue.StepCatalogue`; shape (U,).
-            is_candidate: likewise.
-        """
+    def _catalogue_of(
+        self, ids: Tensor | None, arrays: Tensor | None, log_q: Tensor | None, is_candidate: Tensor | None
+    ) -> StepCatalogue:
         if ids is None:
             ids = torch.arange(self.num_embeddings, device=self.device)
         if arrays is None:
             arrays = self.inputs.fetch(ids[1:].cpu())
         vectors = self.encode_items(ids[1:], arrays.to(self.device, non_blocking=True))
-        self.catalogue = StepCatalogue(ids, F.pad(vectors, (0, 0, 1, 0)), log_q, is_candidate)
-        try:
-            yield self.catalogue
-        finally:
-            self.catalogue = None
+        return StepCatalogue(ids, F.pad(vectors, (0, 0, 1, 0)), log_q, is_candidate)
 
     @property
     def device(self) -> torch.device:
