@@ -23,7 +23,7 @@ from recbole_pixel.setting_types import documented_types, mismatch
 
 DATASET_KEYS = (
     "item_tower", "images", "features", "missing_image", "shuffle_images", "cold_items", "cold_split", "train_rows",
-    "rows_per_user",
+    "row_targets", "rows_per_user",
 )  # fmt: skip
 """Keys of ours that change what a dataset holds: RecBole compares them before it reuses a saved one."""
 

@@ -50,12 +50,18 @@ class PixelSequentialDataset(PixelItems, TimeOrder, SequentialDataset):
         parts = super().build()
         train = parts[0]
         targets = np.sort((train.inter_feat[HISTORY_START] + train.inter_feat[HISTORY_LENGTH]).numpy())
-        train.chunks = chunk_targets(targets, self.max_item_list_len)
+        train.chunks = chunk_targets(targets, self._targets_per_row())
         users = self.histories.users
         if self.config["rows_per_user"]:
             train.chunks = newest_rows(train.chunks, users[train.chunks.start], self.config["rows_per_user"])
         train.chunk_owner_start = user_starts(users)[train.chunks.start]
         return parts
+
+    def _targets_per_row(self) -> int:
+        n_targets, longest = self.config["row_targets"], self.max_item_list_len
+        if n_targets is not None and not 1 <= n_targets <= longest:
+            raise ValueError(f"row_targets is {n_targets}; expected 1 to MAX_ITEM_LIST_LENGTH, which is {longest}")
+        return n_targets or longest
 
     def row_plan(self, train_rows: str) -> RowPlan:
         """What an epoch's rows are: a loss at every position (``sequence``), or a row per target (``prefix``)."""

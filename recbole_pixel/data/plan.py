@@ -62,22 +62,33 @@ def chosen_plan(known: Mapping[str, Callable[[Any], RowPlan]], train_rows: str) 
 
 
 class SequencePlan:
-    """Chunks of a user's history, with a target at every position."""
+    """Chunks of a user's history with a target at every position, or, with ``row_targets``, behind a context.
+
+    Attributes:
+        context: how many items before its first one each chunk's row begins, (R,).
+    """
 
     is_flat = False
 
     def __init__(self, dataset: Any) -> None:
         self.dataset, self.chunks, self.items = dataset, dataset.chunks, dataset.histories.items
         self.n_rows = len(self.chunks)
+        self.context = np.zeros(self.n_rows, dtype=np.int64)
+        if dataset.config["row_targets"] is not None:
+            room = dataset.max_item_list_len - self.chunks.length
+            self.context = np.minimum(self.chunks.start - dataset.chunk_owner_start, room)
 
     def batches(self, rng: np.random.Generator | None, size: int) -> Iterator[BatchPlan]:
         """An epoch in batches of ``size`` chunks, each as wide as its longest."""
         order = _order(rng, len(self.chunks))
         for first in range(0, len(order), size):
-            chunk = self.chunks[order[first : first + size]]
-            offset = np.arange(int(chunk.length.max()))
-            targets = np.where(offset < chunk.length[:, None], chunk.start[:, None] + offset + 1, -1)
-            yield self._batch(chunk.start, chunk.length, targets, len(offset))
+            part = order[first : first + size]
+            context = self.context[part]
+            start, length = self.chunks.start[part] - context, self.chunks.length[part] + context
+            offset = np.arange(int(length.max()))
+            has_target = (offset >= context[:, None]) & (offset < length[:, None])
+            targets = np.where(has_target, start[:, None] + offset + 1, -1)
+            yield self._batch(start, length, targets, len(offset))
 
     def _batch(self, start: Ints, length: Ints, targets: Ints, width: int) -> BatchPlan:
         """A batch of windows and of their targets, positions in the flat array, (B, T), -1 for none."""
@@ -93,11 +104,12 @@ class SequencePlan:
         return BatchPlan(fields, wanted, inputs, collides, int(length.sum()) + len(length), self.is_flat)
 
     def counts(self) -> Ints:
-        """How often each item occurs in all chunks, (N,)."""
+        """How often each item occurs in all rows, their contexts included, (N,)."""
         counts = np.zeros(self.dataset.item_num)
+        start, length = self.chunks.start - self.context, self.chunks.length + self.context
         for first in range(0, len(self.chunks), 4096):
-            part = self.chunks[first : first + 4096]
-            rows = gather_windows(self.items, part.start, part.length + 1, int(part.length.max()) + 1)
+            part = slice(first, first + 4096)
+            rows = gather_windows(self.items, start[part], length[part] + 1, int(length[part].max()) + 1)
             counts += np.bincount(rows.ravel(), minlength=self.dataset.item_num)
         counts[0] = 0
         return counts

@@ -326,3 +326,44 @@ def test_an_error_while_planning_is_raised_too():
 
     with pytest.raises(MemoryError):
         list(Prefetcher(broken(), Ring(None)))
+
+
+def test_targets_behind_a_context_come_once_each_after_what_their_user_had(loader_of):
+    """With 2 targets a row of up to 6 inputs, every target sees 5 or 6 items, or all that came before it."""
+    loader = loader_of(row_targets=2)
+    histories = loader._dataset.histories
+    by_user = {user: histories.items[histories.users == user].tolist() for user in set(histories.users.tolist())}
+    seen: Counter[tuple[int, int]] = Counter()
+    for batch in epoch_of(loader):
+        for user, inputs, length, targets in zip(
+            *(batch[field].tolist() for field in ("user_id", "item_id_list", "item_length", "item_id")), strict=True
+        ):
+            at = [place for place, target in enumerate(targets) if target]
+            assert at == list(range(length - len(at), length)), "the last positions of the row"
+            assert 1 <= len(at) <= 2
+            had = by_user[user]
+            begins = [b for b in range(len(had)) if had[b : b + length + 1] == [*inputs[:length], targets[length - 1]]]
+            assert begins
+            assert length in (5, 6) or 0 in begins, "short rows begin with the user's first item"
+            seen.update((user, targets[place]) for place in at)
+    plain: Counter[tuple[int, int]] = Counter()
+    for batch in epoch_of(loader_of()):
+        for user, targets in zip(batch["user_id"].tolist(), batch["item_id"].tolist(), strict=True):
+            plain.update((user, target) for target in targets if target)
+    assert seen == plain
+
+
+def test_items_of_a_context_count_as_in_the_catalogue(loader_of):
+    loader = loader_of(row_targets=2, loss_type="CE", extra_candidates=0)
+    counts: Counter[int] = Counter()
+    for batch in epoch_of(loader):
+        last = batch["item_id"].gather(1, batch["item_length"][:, None] - 1)
+        counts.update(torch.cat([batch["item_id_list"], last], dim=1).flatten().tolist())
+    del counts[0]
+    shares = np.array([counts[item] for item in range(len(loader.frequency))]) / sum(counts.values())
+    assert np.allclose(loader.frequency, shares)
+
+
+def test_more_targets_than_a_row_has_room_for_are_refused(loader_of):
+    with pytest.raises(ValueError, match="row_targets is 7; expected 1 to MAX_ITEM_LIST_LENGTH, which is 6"):
+        loader_of(row_targets=7)

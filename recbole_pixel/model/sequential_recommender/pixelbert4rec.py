@@ -52,8 +52,9 @@ class PixelBERT4Rec(PixelMixin, BERT4Rec):
 
     def loss_in_step(self, catalogue: StepCatalogue | None, interaction: Any) -> Tensor:
         """The loss at hidden items; the row they are hidden in is its inputs and its last target."""
-        inputs, targets = interaction[self.ITEM_SEQ], interaction[self.POS_ITEM_ID]
-        items = torch.cat([inputs[:, :1], targets], dim=1)
+        length = interaction[self.ITEM_SEQ_LEN][:, None]
+        last = interaction[self.POS_ITEM_ID].gather(1, length - 1)
+        items = F.pad(interaction[self.ITEM_SEQ], (0, 1)).scatter(1, length, last)
         hidden = draw_masks(items, self.mask_ratio, self.last_ratio)
         row = {field: interaction[field] for field in interaction.columns}
         row[self.ITEM_SEQ] = items.masked_fill(hidden, self.mask_token)
