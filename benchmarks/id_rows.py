@@ -95,9 +95,13 @@ def quality(options: argparse.Namespace) -> None:
 
     shared = {"stopping_step": options.patience, "metric_decimal_place": 4}
     own = {"train_batch_size": 2048, "learner": "adam", "weight_decay": 0.0}
+    twin = {"item_tower": "id", "rows_per_user": None, "epochs": 200}
+    dropout = {"hidden_dropout_prob": 0.5, "attn_dropout_prob": 0.5}  # RecBole's default
+    behind = {"row_targets": options.max_length // 4, "learning_rate": 0.001, **dropout}
     runs = {
-        "ID twin": ("PixelSASRec", {"item_tower": "id", "rows_per_user": None}),
-        "RecBole's SASRec, its defaults": ("SASRec", {**own, "learning_rate": 0.001}),
+        "ID twin, all targets": ("PixelSASRec", twin),
+        "ID twin, targets behind a context": ("PixelSASRec", {**twin, **behind}),
+        "RecBole's SASRec, its defaults": ("SASRec", {**own, **dropout, "learning_rate": 0.001}),
         "RecBole's SASRec, the twin's dropout": (
             "SASRec",
             {**own, "learning_rate": 0.001, "hidden_dropout_prob": 0.2, "attn_dropout_prob": 0.2},
