@@ -241,8 +241,9 @@ def test_session_files_count_their_items(config: Callable[..., Config], tmp_path
 
 def test_a_newer_pandas_than_tried_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pd, "__version__", "4.0.1")
-    with pytest.warns(RuntimeWarning, match=r"4\.0\.1.*pandas<4"):
+    with pytest.warns(RuntimeWarning, match=r"4\.0\.1.*pandas<4") as told:
         _compat.warn_of_untried_pandas()
+    assert len(told) == 1
 
 
 # scipy, hyperopt, thop, and what RecBole itself gets wrong

@@ -161,6 +161,7 @@ def pixel_store(images: ImageStore, size: int, folder: Path) -> ArrayStore:
     tokens = images.tokens()
 
     def blocks(start: int) -> Iterator[np.ndarray]:
+        """Records from the ``start``-th on: the mean picture, then the others in the order of their tokens."""
         with ThreadPoolExecutor(os.cpu_count()) as threads:
 
             def decode(chosen: list[str]) -> np.ndarray:
@@ -188,6 +189,7 @@ def trunk_store(pixels: ArrayStore, encoder: ImageEncoder, folder: Path, device:
         return encoder.trunk(arrays).float().contiguous().cpu().numpy()
 
     def blocks(start: int) -> Iterator[np.ndarray]:
+        """Activations of the pictures from the ``start``-th record on."""
         for block in _blocks(len(pixels), start, 64):
             yield run(np.arange(block.start, block.stop))
 

@@ -120,6 +120,11 @@ class _Builder:
         self.stamp = hashlib.sha256(fingerprint.encode("utf-8", "surrogatepass")).digest()[:8]
 
     def run(self, report: BuildReport, workers: int | None, progress: bool) -> None:
+        """Brings the store in line with the source, and says in ``report`` what became of each picture.
+
+        Raises:
+            ValueError: the source holds no picture, or none that can be read.
+        """
         tokens = self.source.tokens()
         if not tokens:
             raise ValueError(f"no pictures in {self.source.name}; {'; '.join(report.warnings) or 'it is empty'}")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numbered_inputs import Numbered, epoch_of
 from worlds import random_rows, write_inter
 
 from recbole_pixel.data.loader import (
@@ -27,21 +28,6 @@ from recbole_pixel.data.rows import gather_windows
 from recbole_pixel.data.sampling import draw_negatives, log_inclusion, stands_in
 
 
-class Numbered:
-    """Item inputs that are the item's id, four times over; counts what is fetched."""
-
-    shape, dtype, from_trunk = (4,), np.dtype(np.int64), True
-
-    def __init__(self) -> None:
-        self.fetched: list[list[int]] = []
-
-    def fetch(self, ids: torch.Tensor, out: np.ndarray | None = None) -> torch.Tensor:
-        self.fetched.append(ids.tolist())
-        target = np.empty((len(ids), 4), np.int64) if out is None else out[: len(ids)]
-        target[:] = ids.numpy()[:, None]
-        return torch.from_numpy(target)
-
-
 @pytest.fixture
 def loader_of(tmp_path, settings, build):
     """A function that makes the training loader of random interactions."""
@@ -52,10 +38,6 @@ def loader_of(tmp_path, settings, build):
         return build("w", {**settings, **defaults, **own})[2][0]
 
     return made
-
-
-def epoch_of(loader: PixelTrainDataLoader) -> list[dict[str, torch.Tensor]]:
-    return [{field: batch[field].clone() for field in batch.columns} for batch in loader]
 
 
 def same(one: list[dict[str, torch.Tensor]], other: list[dict[str, torch.Tensor]]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numbered_inputs import Numbered, epoch_of
 from worlds import random_rows, write_inter
 
 from recbole_pixel.data.loader import (
@@ -21,23 +22,6 @@ from recbole_pixel.data.loader import (
 )
 from recbole_pixel.data.sampling import Owned, log_inclusion
 
-Batch = dict[str, torch.Tensor]
-
-
-class Numbered:
-    """Item inputs that are the item's id; counts what is fetched."""
-
-    shape, dtype, from_trunk = (1,), np.dtype(np.int64), True
-
-    def __init__(self) -> None:
-        self.fetched: list[list[int]] = []
-
-    def fetch(self, ids: torch.Tensor, out: np.ndarray | None = None) -> torch.Tensor:
-        self.fetched.append(ids.tolist())
-        target = np.empty((len(ids), 1), np.int64) if out is None else out[: len(ids)]
-        target[:] = ids.numpy()[:, None]
-        return torch.from_numpy(target)
-
 
 @pytest.fixture
 def loader_of(tmp_path, settings, build):
@@ -48,10 +32,6 @@ def loader_of(tmp_path, settings, build):
         return build("w", {**settings, "item_tower": "id", "train_batch_size": 32, **own}, "PixelMF")[2][0]
 
     return made
-
-
-def epoch_of(loader: PixelTrainDataLoader) -> list[Batch]:
-    return [{field: batch[field].clone() for field in batch.columns} for batch in loader]
 
 
 def owned_of(loader: PixelTrainDataLoader) -> dict[int, set[int]]:

@@ -176,7 +176,8 @@ def test_items_without_picture_may_be_dropped(gap, build):
 
 def test_the_id_twin_needs_no_pictures(world, build, tmp_path):
     shutil.rmtree(tmp_path / "w" / "images.lmdb")
-    build("w", {**world, "item_tower": "id"})
+    _, model, _ = build("w", {**world, "item_tower": "id"})
+    assert model.item_embedding.weight.shape[0] == N_ITEMS + 1
 
 
 def records(model: Any) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model.sequential_recommender.sasrec import SASRec
+from tiny_models import unrolled
 from torch import nn
 from torch.nn import functional as F
 from worlds import colour_world, random_rows, write_inter
@@ -99,20 +100,6 @@ def test_scores_are_recboles(lookup, item_tower):
             assert close(pixel.predict(interaction), stock.predict(interaction))
 
 
-def prefixes(batch: Any, width: int) -> Interaction:
-    """A batch of sequence rows as RecBole's rows, one per target, with the same negatives."""
-    rows: dict[str, list[Any]] = {"item_id_list": [], "item_length": [], "item_id": [], "neg_item_id": []}
-    for row, length in enumerate(batch["item_length"].tolist()):
-        for place in range(length):
-            history = batch["item_id_list"][row, : place + 1]
-            rows["item_id_list"].append(F.pad(history, (0, width - len(history))))
-            rows["item_length"].append(place + 1)
-            rows["item_id"].append(int(batch["item_id"][row, place]))
-            rows["neg_item_id"].append(int(batch["neg_item_id"][row, place]) if "neg_item_id" in batch else 1)
-    columns = {field: torch.tensor(values) for field, values in rows.items() if field != "item_id_list"}
-    return Interaction({"item_id_list": torch.stack(rows["item_id_list"]), **columns})
-
-
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("item_tower", ["id", "features"])
 def test_sequence_rows_give_the_mean_of_recboles_losses_of_their_prefixes(lookup, item_tower, loss):
@@ -121,16 +108,16 @@ def test_sequence_rows_give_the_mean_of_recboles_losses_of_their_prefixes(lookup
     pixel.train()
     stock.train()
     for batch in train:
-        unrolled = prefixes(batch, 10)
-        assert len(unrolled["item_id"]) > len(batch["item_length"])
-        assert close(pixel.calculate_loss(batch), stock.calculate_loss(unrolled))
+        rows = unrolled(batch, 10)
+        assert len(rows["item_id"]) > len(batch["item_length"])
+        assert close(pixel.calculate_loss(batch), stock.calculate_loss(rows))
 
 
 @pytest.mark.parametrize("train_rows", ["sequence", "prefix"])
 def test_bce_is_its_formula(lookup, train_rows):
     pixel, stock, (train, _, _), _ = lookup("features", train_rows=train_rows, loss_type="BCE")
     for batch in train:
-        rows = prefixes(batch, 10) if train_rows == "sequence" else batch
+        rows = unrolled(batch, 10) if train_rows == "sequence" else batch
         states = stock.forward(rows["item_id_list"], rows["item_length"])
         positive, negative = (
             (states * stock.item_embedding(rows[field])).sum(-1).sigmoid() for field in ("item_id", "neg_item_id")
@@ -143,7 +130,7 @@ def test_sampled_ce_is_its_formula(lookup, train_rows):
     """By hand: softmax over the step's items, less log q, without the padding and the row's other items."""
     pixel, stock, (train, _, _), _ = lookup("features", train_rows=train_rows, loss_type="CE", extra_candidates=4)
     for batch in train:
-        rows = prefixes(batch, 10) if train_rows == "sequence" else batch
+        rows = unrolled(batch, 10) if train_rows == "sequence" else batch
         owner = torch.arange(len(batch["item_length"])).repeat_interleave(
             batch["item_length"] if train_rows == "sequence" else torch.ones_like(batch["item_length"])
         )
