@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from recbole_pixel.data.rows import expand_prefixes, gather_windows, newest_rows, user_starts
+from recbole_pixel.data.rows import Rows, expand_prefixes, gather_windows, newest_rows, user_starts
 from recbole_pixel.data.sampling import Owned, stands_in
 
 Ints = np.ndarray
@@ -65,7 +65,8 @@ class SequencePlan:
     """Chunks of a user's history with a target at every position, or, with ``row_targets``, behind a context.
 
     Attributes:
-        context: how many items before its first one each chunk's row begins, (R,).
+        context: how many items before its first target's input each row begins, (R,).
+        rows: the chunks with their contexts.
     """
 
     is_flat = False
@@ -77,18 +78,17 @@ class SequencePlan:
         if dataset.config["row_targets"] is not None:
             room = dataset.max_item_list_len - self.chunks.length
             self.context = np.minimum(self.chunks.start - dataset.chunk_owner_start, room)
+        self.rows = Rows(self.chunks.start - self.context, self.chunks.length + self.context)
 
     def batches(self, rng: np.random.Generator | None, size: int) -> Iterator[BatchPlan]:
         """An epoch in batches of ``size`` chunks, each as wide as its longest."""
         order = _order(rng, len(self.chunks))
         for first in range(0, len(order), size):
             part = order[first : first + size]
-            context = self.context[part]
-            start, length = self.chunks.start[part] - context, self.chunks.length[part] + context
-            offset = np.arange(int(length.max()))
-            has_target = (offset >= context[:, None]) & (offset < length[:, None])
-            targets = np.where(has_target, start[:, None] + offset + 1, -1)
-            yield self._batch(start, length, targets, len(offset))
+            row, offset = self.rows[part], np.arange(int(self.rows.length[part].max()))
+            has_target = (offset >= self.context[part, None]) & (offset < row.length[:, None])
+            targets = np.where(has_target, row.start[:, None] + offset + 1, -1)
+            yield self._batch(row.start, row.length, targets, len(offset))
 
     def _batch(self, start: Ints, length: Ints, targets: Ints, width: int) -> BatchPlan:
         """A batch of windows and of their targets, positions in the flat array, (B, T), -1 for none."""
@@ -106,11 +106,10 @@ class SequencePlan:
     def counts(self) -> Ints:
         """How often each item occurs in all rows, their contexts included, (N,)."""
         counts = np.zeros(self.dataset.item_num)
-        start, length = self.chunks.start - self.context, self.chunks.length + self.context
-        for first in range(0, len(self.chunks), 4096):
-            part = slice(first, first + 4096)
-            rows = gather_windows(self.items, start[part], length[part] + 1, int(length[part].max()) + 1)
-            counts += np.bincount(rows.ravel(), minlength=self.dataset.item_num)
+        for first in range(0, len(self.rows), 4096):
+            row = self.rows[first : first + 4096]
+            items = gather_windows(self.items, row.start, row.length + 1, int(row.length.max()) + 1)
+            counts += np.bincount(items.ravel(), minlength=self.dataset.item_num)
         counts[0] = 0
         return counts
 

@@ -81,7 +81,8 @@ def check_undeclared(
     }
     if not found:
         return
-    found = {name: shape for name, shape in found.items() if _grows(name, shape, larger)}
+    grown = _shapes(larger)
+    found = {name: shape for name, shape in found.items() if grown is None or grown.get(name) != shape}
     if not found:
         return
     listed = ", ".join(f"{name} {list(shape)}" for name, shape in found.items())
@@ -92,13 +93,12 @@ def check_undeclared(
     )
 
 
-def _grows(name: str, shape: tuple[int, ...], larger: Callable[[], nn.Module]) -> bool:
-    """Whether the size of a parameter follows the number of items; assumed where the parent cannot be built again."""
+def _shapes(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]] | None:
+    """Shapes of the parameters of what ``build`` builds; None where it cannot be built again."""
     try:
-        grown = dict(larger().named_parameters())
+        return {name: tuple(parameter.shape) for name, parameter in build().named_parameters()}
     except Exception:
-        return True
-    return name not in grown or tuple(grown[name].shape) != shape
+        return None
 
 
 class OneMoreItem:

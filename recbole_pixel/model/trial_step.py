@@ -72,8 +72,7 @@ def check_trial_step(model: PixelMixin, parent: str) -> None:
 def _run(model: Any, batch: Interaction, parent: str) -> None:
     try:
         model.loss_in_step(model.item_tower.catalogue, batch)
-        if model.train_rows == "sequence" and model.is_causal:
-            reads_ahead = _reads_ahead(model, batch)
+        reads_ahead = model.train_rows == "sequence" and model.is_causal and _reads_ahead(model, batch)
     except Exception as error:
         raise TypeError(
             f"{type(model).__name__} cannot be trained with train_rows {model.train_rows} and loss_type "
@@ -81,7 +80,7 @@ def _run(model: Any, batch: Interaction, parent: str) -> None:
             f"failed with {type(error).__name__}: {error}. A pixel model sees the items of its batch only, by their "
             f"global ids, and the fields {', '.join(batch.columns)}"
         ) from error
-    if model.train_rows == "sequence" and model.is_causal and reads_ahead:
+    if reads_ahead:
         raise TypeError(
             f"{type(model).__name__} cannot be trained with train_rows sequence: in {parent}, the state at a position "
             f"depends on the items behind it, which hold its target; leave sequence out of row_kinds"
