@@ -32,7 +32,8 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
         stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         name = f"{config['model']}-{config['item_tower']}-{config['dataset']}-{stamp}.pth"
         self.saved_model_file = os.path.join(self.checkpoint_dir, name)
-        self.autocast_type = autocast_type(config["precision"], torch.device(self.device))
+        encodes = config["item_tower"] == "image"
+        self.autocast_type = autocast_type(config["precision"], torch.device(self.device), encodes)
         self.scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
         self.epoch_seconds: list[float] = []
         self.epoch_encoded: list[int] = []

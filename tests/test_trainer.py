@@ -129,13 +129,24 @@ def test_a_loss_that_is_not_finite_stops_training_and_says_what_to_lower(trainer
     assert not Path(trainer.saved_model_file).exists(), "nothing is saved of it"
 
 
-def test_precision_is_what_was_asked_for():
+def test_precision_is_what_was_asked_for(monkeypatch):
     cpu = torch.device("cpu")
-    assert autocast_type("auto", cpu) is None
+    assert autocast_type("auto", cpu) is None, "a recommender alone is too small for it"
+    for has_it, expected in ((True, torch.bfloat16), (False, None)):
+        monkeypatch.setattr("recbole_pixel.training.cpu_has_bf16", lambda has_it=has_it: has_it)
+        assert autocast_type("auto", cpu, encodes=True) is expected
+        assert autocast_type("auto", cpu) is None
     assert autocast_type("float32", cpu) is None
     assert autocast_type("bf16", cpu) is torch.bfloat16
     with pytest.raises(ValueError, match="expected auto, float32, bf16"):
         autocast_type("fp8", cpu)
+
+
+def test_an_encoder_on_a_cpu_that_has_bf16_trains_in_it_and_its_id_twin_does_not(monkeypatch, tmp_path, trainer_of):
+    monkeypatch.setattr("recbole_pixel.training.cpu_has_bf16", lambda: True)
+    name = colour_world(tmp_path, n_users=4)
+    assert trainer_of(name, item_tower="image", precision="auto")[0].autocast_type is torch.bfloat16
+    assert trainer_of(name, precision="auto")[0].autocast_type is None
 
 
 def test_bf16_trains_and_keeps_float_weights(trainer_of):
