@@ -30,7 +30,7 @@ $(STAMP): setup.cfg setup.py pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 test: lint typecheck  ## install, check style and types, run the tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 lint: install  ## check style
 	$(BIN)/ruff check .
@@ -49,7 +49,7 @@ test-matrix:  ## install and test with each of $(MATRIX) that is here, in a venv
 	    if ! python$$version -c '' 2>/dev/null; then echo "Python $$version is not on this machine: skipped"; continue; fi; \
 	    echo "== Python $$version"; \
 	    $(MAKE) install PYTHON=python$$version VENV=.venv-$$version || exit 1; \
-	    .venv-$$version/bin/python -m pytest -q || exit 1; \
+	    .venv-$$version/bin/python -m pytest -q -n auto || exit 1; \
 	    rm -rf .venv-$$version; \
 	done
 
