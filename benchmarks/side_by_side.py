@@ -1,0 +1,113 @@
+"""What the benchmarks share: programs that alternate in one process, memory of fresh processes, claims as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+MIB = 2**20
+
+
+def alternate(programs: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
+    """Median wall seconds of each program, run in turn, so that a busy machine slows all of them alike.
+
+    Args:
+        programs: what to run, by name. One that returns a float times itself: that many seconds count for it, so that
+            it may leave out its own preparation, or scale a part of its work to the whole.
+        rounds: how often each runs, and counts.
+        warm_up: rounds before these, that do not count.
+    """
+    seconds = seconds_of_rounds(programs, rounds, warm_up)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def seconds_of_rounds(
+    programs: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """As :func:`alternate`, but the seconds of every round, for those who want a ratio per round."""
+    if rounds < 1:
+        raise ValueError(f"rounds is {rounds}; expected at least 1")
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for round_ in range(-warm_up, rounds):
+        for name, program in programs.items():
+            began = time.perf_counter()
+            own = program()
+            taken = own if isinstance(own, float) else time.perf_counter() - began
+            if round_ >= 0:
+                seconds[name].append(taken)
+    return seconds
+
+
+def claim(name: str, ratio: float | None, want: float | None, **more: Any) -> None:
+    """Prints one JSON line: what is claimed, what was measured and what was wanted of it.
+
+    Args:
+        name: of the claim.
+        ratio: bigger is better; None where it could not be measured, and ``more`` says why.
+        want: the least it should be; None where nothing is promised.
+        more: seconds, MiB, counts: whatever the ratio was made of.
+    """
+    line: dict[str, Any] = {"name": name, "ratio": ratio and float(f"{ratio:.4g}"), "want": want}
+    if ratio is not None and want is not None:
+        line["met"] = ratio >= want
+    print(json.dumps(line | {key: _short(value) for key, value in more.items()}), flush=True)
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, versions: what a table of numbers must name."""
+    import torch
+
+    about = Path("/proc/cpuinfo")
+    models = [line for line in about.read_text().splitlines() if "model name" in line] if about.exists() else []
+    return {
+        "processor": models[0].partition(": ")[2] if models else platform.processor(),
+        "cores": multiprocessing.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def peak_memory() -> float:
+    """The most memory that this process had resident so far, MiB; files mapped into it included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    """What ``function`` returns in a process of its own, and that process's peak memory, MiB: peaks do not mix.
+
+    Args:
+        function: at the top level of its module, as it is found by name; returns something that can be pickled.
+        arguments: of it.
+
+    Raises:
+        RuntimeError: the process died, or the function raised: its traceback is printed.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(theirs, function, arguments))
+    process.start()
+    theirs.close()
+    try:
+        answer: tuple[Any, float] = ours.recv()
+    except EOFError as error:
+        process.join()
+        raise RuntimeError(f"{function.__name__} ended with code {process.exitcode} before it answered") from error
+    process.join()
+    return answer
+
+
+def _answer(pipe: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    pipe.send((function(*arguments), peak_memory()))
