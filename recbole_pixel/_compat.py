@@ -6,10 +6,12 @@ see stays as it was, but for the names in numpy that RecBole's Config sets anywa
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import sys
 import warnings
 from types import SimpleNamespace
@@ -49,6 +51,7 @@ def apply() -> None:
     import_thop()
     name_unknown_models()
     skip_barrier_of_one_process()
+    make_folders_together()
 
 
 def silence_known_warnings() -> None:
@@ -221,3 +224,10 @@ def skip_barrier_of_one_process() -> None:
 def _barrier_of_any() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
+
+
+def make_folders_together() -> None:
+    """utils.py `ensure_dir` fails where another run makes the same folder between its look and its `makedirs`."""
+    utils = importlib.import_module("recbole.utils.utils")
+    if not isinstance(utils.os, Overlay):
+        utils.os = Overlay(os, makedirs=functools.partial(os.makedirs, exist_ok=True))

@@ -364,3 +364,13 @@ def test_popularity_counts_every_interaction_and_no_negatives(tmp_path):
     get_trainer(config["MODEL_TYPE"], "Pop")(config, model).fit(train, saved=False)
     ids = dataset.token2id("item_id", ["i1", "i2", "i3", "i4", "i5", "i6"])
     assert model.item_cnt[ids, 0].tolist() == [3, 1, 1, 1, 0, 0]
+
+
+def test_runs_that_start_together_make_one_folder(tmp_path, monkeypatch):
+    from recbole.utils import ensure_dir
+
+    seen = os.path.exists
+    monkeypatch.setattr(os.path, "exists", lambda path: False if path == str(tmp_path / "log") else seen(path))
+    for _ in range(2):  # the second run looked before the first one made it
+        ensure_dir(str(tmp_path / "log"))
+    assert (tmp_path / "log").is_dir()
