@@ -1,4 +1,4 @@
-"""What the benchmarks share: programs that alternate in one process, memory of fresh processes, claims as JSON lines."""
+"""What benchmarks share: programs that alternate in one process, memory of fresh processes, claims as JSON lines."""
 
 from __future__ import annotations
 
