@@ -228,6 +228,6 @@ def _barrier_of_any() -> None:
 
 def make_folders_together() -> None:
     """utils.py `ensure_dir` fails where another run makes the same folder between its look and its `makedirs`."""
-    utils = importlib.import_module("recbole.utils.utils")
+    utils: Any = importlib.import_module("recbole.utils.utils")
     if not isinstance(utils.os, Overlay):
         utils.os = Overlay(os, makedirs=functools.partial(os.makedirs, exist_ok=True))
