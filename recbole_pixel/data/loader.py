@@ -50,8 +50,8 @@ class PixelTrainDataLoader(AbstractDataLoader):
         self.candidates = self._candidates(dataset)
         self.is_candidate = np.zeros(dataset.item_num, dtype=bool)
         self.is_candidate[self.candidates] = True
-        counts = self.plan.counts()
-        self.frequency = counts / max(counts.sum(), 1)
+        self.counts = self.plan.counts()
+        self.n_occurrences = int(self.counts.sum())
 
     def _init_batch_size_and_step(self) -> None:
         self.step = self.config["train_batch_size"]
@@ -107,7 +107,7 @@ class PixelTrainDataLoader(AbstractDataLoader):
         fields = {CATALOGUE_ID: ids, CATALOGUE_CANDIDATE: self.is_candidate[ids]}
         if self.is_ranked and self.extra is not None:
             fields[CATALOGUE_LOG_Q] = log_inclusion(
-                self.frequency[ids], plan.n_occurrences, self.extra, len(self.candidates)
+                self.counts[ids], plan.n_occurrences, self.n_occurrences, self.extra, len(self.candidates)
             )
         if self.is_ranked and self.masks and plan.own is not None:
             fields[CATALOGUE_OWN] = positions_of(ids, *plan.own())

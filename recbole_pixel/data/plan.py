@@ -101,7 +101,12 @@ class SequencePlan:
             dataset.item_list_length_field: length,
         }
         collides = stands_in(np.concatenate([inputs, wanted], axis=1))
-        return BatchPlan(fields, wanted, inputs, collides, int(length.sum()) + len(length), self.is_flat)
+        return BatchPlan(fields, wanted, inputs, collides, self._n_occurrences(start, length), self.is_flat)
+
+    @staticmethod
+    def _n_occurrences(start: Ints, length: Ints) -> int:
+        """How many items the windows hold with their last targets, which are one further."""
+        return int(length.sum()) + len(length)
 
     def counts(self) -> Ints:
         """How often each item occurs in all rows, their contexts included, (N,)."""
@@ -131,6 +136,14 @@ class PrefixPlan(SequencePlan):
         for first in range(0, len(rows), size):
             part = slice(first, first + size)
             yield self._batch(rows[part].start, rows[part].length, targets[part, None], self.max_length)
+
+    @staticmethod
+    def _n_occurrences(start: Ints, length: Ints) -> int:
+        """How many places of the flat array the windows and their targets cover: prefixes of a chunk share theirs."""
+        order = np.argsort(start, kind="stable")
+        first, end = start[order], (start + length + 1)[order]
+        reached = np.append(0, np.maximum.accumulate(end)[:-1])
+        return int(np.maximum(end - np.maximum(first, reached), 0).sum())
 
 
 class PairPlan:

@@ -60,15 +60,18 @@ class Owned:
         return self.keys[places] == keys
 
 
-def log_inclusion(frequency: np.ndarray, n_drawn: int, n_extra: int, n_candidates: int) -> np.ndarray:
+def log_inclusion(counts: np.ndarray, n_drawn: int, n_total: int, n_extra: int, n_candidates: int) -> np.ndarray:
     """Logarithm of the chance that items are in a step's catalogue.
 
+    Rows are drawn without replacement, so that a step that holds all of them holds every item of theirs.
+
     Args:
-        frequency: share of all occurrences in training rows, by item, (U,).
+        counts: occurrences in all training rows, by item, (U,).
         n_drawn: occurrences in the step.
+        n_total: occurrences in all training rows, of all items.
         n_extra: further items drawn uniformly without replacement.
         n_candidates: how many these are drawn from.
     """
-    missed = n_drawn * np.log1p(-np.minimum(frequency, 1 - 1e-9))
+    missed = counts * np.log1p(-min(n_drawn / max(n_total, 1), 1 - 1e-9))
     missed = missed + np.log1p(-min(n_extra / max(n_candidates, 1), 1 - 1e-9))
     return np.log(-np.expm1(np.minimum(missed, -1e-12))).astype(np.float32)

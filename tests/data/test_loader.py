@@ -197,14 +197,33 @@ def test_cold_items_are_neither_negatives_nor_candidates(loader_of, loss):
             assert not set(batch[CATALOGUE_ID].tolist()) & cold
 
 
-def test_log_q_is_the_chance_of_being_in_a_step():
-    rng = np.random.default_rng(0)
-    frequency = rng.dirichlet(np.full(20, 0.5))
-    present = np.zeros(20)
-    for _ in range(8000):
-        drawn = set(rng.choice(20, 6, p=frequency)) | set(rng.choice(20, 3, replace=False))
-        present[list(drawn)] += 1
-    assert np.abs(np.exp(log_inclusion(frequency, 6, 3, 20)) - present / 8000).max() < 0.02
+def test_log_q_by_hand():
+    """2 of 10 occurrences in the step, and 1 extra item of 4: missed twice, (1 - 0.2) ** 3 * (1 - 0.25)."""
+    found = np.exp(log_inclusion(np.array([3.0, 0.0]), 2, 10, 1, 4))
+    assert np.allclose(found, [1 - 0.8**3 * 0.75, 0.25])
+    assert np.allclose(np.exp(log_inclusion(np.array([1.0]), 10, 10, 0, 4)), 1), "a step that holds everything"
+
+
+@pytest.mark.parametrize("extra", [0, 6])
+@pytest.mark.parametrize(("train_rows", "size"), [("sequence", 8), ("sequence", 60), ("prefix", 40), ("prefix", 300)])
+def test_log_q_is_the_chance_of_being_in_a_step(tmp_path, settings, build, train_rows, size, extra):
+    write_inter(tmp_path, "larger", random_rows(0, n_users=100, n_items=120))
+    own = {"item_tower": "id", "loss_type": "CE", "MAX_ITEM_LIST_LENGTH": 6}
+    own |= {"train_rows": train_rows, "train_batch_size": size, "extra_candidates": extra}
+    loader = build("larger", {**settings, **own})[2][0]
+    rng, n_steps = np.random.default_rng(0), 0
+    present, claimed = np.zeros((2, loader._dataset.item_num))
+    while n_steps < 300:
+        for plan in loader.plan.batches(rng, size):
+            if len(plan.targets) == size:  # the last of an epoch is smaller
+                catalogue = loader._catalogue(rng, plan, np.zeros((0, 0), dtype=np.int64))
+                present[catalogue[CATALOGUE_ID]] += 1
+                claimed[catalogue[CATALOGUE_ID]] += np.exp(catalogue[CATALOGUE_LOG_Q])
+                n_steps += 1
+    seen = present[1:] > 0
+    chance, claimed = present[1:][seen] / n_steps, claimed[1:][seen] / present[1:][seen]
+    assert abs(claimed.mean() - chance.mean()) < 0.02
+    assert np.abs(claimed - chance).mean() < 0.05
 
 
 def test_log_q_comes_with_a_sample_and_not_with_everything(loader_of):
@@ -342,8 +361,7 @@ def test_items_of_a_context_count_as_in_the_catalogue(loader_of):
         last = batch["item_id"].gather(1, batch["item_length"][:, None] - 1)
         counts.update(torch.cat([batch["item_id_list"], last], dim=1).flatten().tolist())
     del counts[0]
-    shares = np.array([counts[item] for item in range(len(loader.frequency))]) / sum(counts.values())
-    assert np.allclose(loader.frequency, shares)
+    assert loader.counts.tolist() == [counts[item] for item in range(len(loader.counts))]
 
 
 def test_more_targets_than_a_row_has_room_for_are_refused(loader_of):

@@ -143,7 +143,8 @@ def test_log_q_is_of_the_pairs(loader_of):
     counts = np.bincount(loader._dataset.pairs.items, minlength=loader._dataset.item_num)
     for batch in epoch_of(loader):
         ids = batch[CATALOGUE_ID].numpy()
-        expected = log_inclusion(counts[ids] / counts.sum(), len(batch["item_id"]), 3, loader._dataset.item_num - 1)
+        n_pairs, n_items = len(batch["item_id"]), loader._dataset.item_num - 1
+        expected = log_inclusion(counts[ids], n_pairs, counts.sum(), 3, n_items)
         assert np.allclose(batch[CATALOGUE_LOG_Q].numpy(), expected)
 
 
