@@ -38,6 +38,7 @@ CHOICES = {
     "projection_activation": ("none", "relu", "gelu", "tanh"),
     "batch_norm": ("auto", "frozen", "train"),
     "trunk_cache": ("auto", "off"),
+    "trunk_cache_type": ("auto", "float32", "bf16"),
     "lr_schedule": ("constant", "cosine"),
     "precision": ("auto", "float32", "bf16"),
     "visual_input": ("features", "features_id", "semantic_id"),

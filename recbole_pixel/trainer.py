@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from recbole_pixel.checkpoint import plain_config, read_checkpoint, write_checkpoint
 from recbole_pixel.data.loader import PixelTrainDataLoader
+from recbole_pixel.encoder.precision import autocast_type
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.item_tower import ItemTower
-from recbole_pixel.training import autocast_type, learning_rate_factor, parameter_groups
+from recbole_pixel.training import learning_rate_factor, parameter_groups
 
 CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the device
 

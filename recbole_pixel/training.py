@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import nn
 
 
@@ -72,37 +71,6 @@ def learning_rate_factor(schedule: str, n_warmup: int, n_steps: int) -> Callable
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
     return factor
-
-
-PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
-
-
-def autocast_type(precision: str, device: torch.device, encodes: bool = False) -> torch.dtype | None:
-    """The type of autocast, None for none; ``auto`` is bf16 where the device computes faster in it.
-
-    That is an accelerator that has bf16, and a CPU with instructions for it while it trains an encoder: in networks as
-    small as a recommender's alone, the casts cost a CPU more than they save.
-
-    Args:
-        precision: ``auto``, ``float32`` or ``bf16``.
-        device: where the model computes.
-        encodes: whether a picture encoder is part of the model.
-
-    Raises:
-        ValueError: unknown ``precision``.
-    """
-    if precision == "auto":
-        has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else encodes and cpu_has_bf16()
-        return torch.bfloat16 if has_bf16 else None
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; expected auto, {', '.join(PRECISIONS)}")
-    return PRECISIONS[precision]
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bf16 in hardware (AVX512-BF16 or AMX); emulated, it is slower than float32."""
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
 def count_parameters(parameters: Iterable[nn.Parameter]) -> dict[str, int]:

@@ -20,8 +20,9 @@ from worlds import colour_world, random_rows, write_inter
 
 import recbole_pixel
 from recbole_pixel.checkpoint import plain, read_checkpoint, write_checkpoint
+from recbole_pixel.encoder.precision import autocast_type
 from recbole_pixel.quick_start import run
-from recbole_pixel.training import autocast_type, count_parameters, learning_rate_factor, parameter_groups
+from recbole_pixel.training import count_parameters, learning_rate_factor, parameter_groups
 
 ROOT = Path(recbole_pixel.__file__).parents[1]
 
@@ -133,7 +134,7 @@ def test_precision_is_what_was_asked_for(monkeypatch):
     cpu = torch.device("cpu")
     assert autocast_type("auto", cpu) is None, "a recommender alone is too small for it"
     for has_it, expected in ((True, torch.bfloat16), (False, None)):
-        monkeypatch.setattr("recbole_pixel.training.cpu_has_bf16", lambda has_it=has_it: has_it)
+        monkeypatch.setattr("recbole_pixel.encoder.precision.cpu_has_bf16", lambda has_it=has_it: has_it)
         assert autocast_type("auto", cpu, encodes=True) is expected
         assert autocast_type("auto", cpu) is None
     assert autocast_type("float32", cpu) is None
@@ -143,7 +144,7 @@ def test_precision_is_what_was_asked_for(monkeypatch):
 
 
 def test_an_encoder_on_a_cpu_that_has_bf16_trains_in_it_and_its_id_twin_does_not(monkeypatch, tmp_path, trainer_of):
-    monkeypatch.setattr("recbole_pixel.training.cpu_has_bf16", lambda: True)
+    monkeypatch.setattr("recbole_pixel.encoder.precision.cpu_has_bf16", lambda: True)
     name = colour_world(tmp_path, n_users=4)
     assert trainer_of(name, item_tower="image", precision="auto")[0].autocast_type is torch.bfloat16
     assert trainer_of(name, precision="auto")[0].autocast_type is None

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from recbole_pixel.encoder.precision import trunk_cache_type
 from recbole_pixel.store import MEAN_TOKEN, ArrayStore, ArrayStoreWriter, ImageStore, decode_image, open_or_none
 
 if TYPE_CHECKING:
@@ -32,13 +33,20 @@ class StoredInputs:
         records: record number of each item id, (N,); entry 0, the padding's, is never read.
         from_trunk: whether they already went through the encoder's trunk.
         channels_last: whether records are (H, W, C), to be seen as (C, H, W).
+        is_bf16: whether records are the bytes of bf16 numbers, a type that numpy lacks.
     """
 
     def __init__(
-        self, store: ArrayStore, records: np.ndarray, *, from_trunk: bool, channels_last: bool = False
+        self,
+        store: ArrayStore,
+        records: np.ndarray,
+        *,
+        from_trunk: bool,
+        channels_last: bool = False,
+        is_bf16: bool = False,
     ) -> None:
         self.store, self.records = store, records
-        self.from_trunk, self.channels_last = from_trunk, channels_last
+        self.from_trunk, self.channels_last, self.is_bf16 = from_trunk, channels_last, is_bf16
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,6 +61,8 @@ class StoredInputs:
     def fetch(self, ids: Tensor, out: np.ndarray | None = None) -> Tensor:
         """Arrays of the items ``ids`` (U,), each >= 1: shape (U, ...), in ``out`` where it is given."""
         arrays = torch.from_numpy(self.store.gather(self.records[ids.numpy()], out))
+        if self.is_bf16:
+            arrays = arrays.view(torch.bfloat16)
         return arrays.permute(0, 3, 1, 2) if self.channels_last else arrays
 
 
@@ -113,8 +123,11 @@ def picture_inputs(config: Any, tokens: np.ndarray, encoder: ImageEncoder) -> St
         records = shuffled(records, pixels, int(config["seed"]))
     if encoder.tuning.kind == "full" or config["trunk_cache"] == "off":
         return StoredInputs(pixels, records, from_trunk=False, channels_last=True)
-    activations = trunk_store(pixels, encoder, cache_folder(config), config["device"])
-    return StoredInputs(activations, records, from_trunk=True)
+    kept = trunk_cache_type(
+        config["trunk_cache_type"], config["precision"], torch.device(config["device"]), str(encoder.tuning)
+    )
+    activations = trunk_store(pixels, encoder, cache_folder(config), config["device"], kept)
+    return StoredInputs(activations, records, from_trunk=True, is_bf16=kept == torch.bfloat16)
 
 
 def item_records(store: ArrayStore, tokens: np.ndarray, missing: str, what: str, advice: str) -> np.ndarray:
@@ -177,16 +190,26 @@ def pixel_store(images: ImageStore, size: int, folder: Path) -> ArrayStore:
     )
 
 
-def trunk_store(pixels: ArrayStore, encoder: ImageEncoder, folder: Path, device: torch.device) -> ArrayStore:
-    """What ``encoder``'s trunk makes of every picture, float32; built once per encoder, weights and cut."""
-    identity = encoder.trunk_identity()
-    provenance = {"kind": "activations", "pixels": pixels.provenance, **identity}
+def trunk_store(
+    pixels: ArrayStore,
+    encoder: ImageEncoder,
+    folder: Path,
+    device: torch.device,
+    kept: torch.dtype = torch.float32,
+) -> ArrayStore:
+    """What ``encoder``'s trunk makes of every picture; built once per encoder, weights, cut, pictures and type.
+
+    It is computed in float32. As ``kept`` bf16, it is rounded to that and stored as the uint16 of the same bytes.
+    """
+    identity, dtype = encoder.trunk_identity(), np.dtype(np.uint16 if kept == torch.bfloat16 else np.float32)
+    provenance = {"kind": "activations", "type": str(kept), "pixels": pixels.provenance, **identity}
     was_training, home = encoder.training, next(encoder.parameters()).device
     encoder.eval().to(device)
 
     def run(records: np.ndarray) -> np.ndarray:
         arrays = torch.from_numpy(pixels.gather(records)).permute(0, 3, 1, 2).to(device)
-        return encoder.trunk(arrays).float().contiguous().cpu().numpy()
+        activations = encoder.trunk(arrays).to(kept).contiguous().cpu()
+        return activations.view(torch.uint16).numpy() if kept == torch.bfloat16 else activations.numpy()
 
     def blocks(start: int) -> Iterator[np.ndarray]:
         """Activations of the pictures from the ``start``-th record on."""
@@ -196,7 +219,7 @@ def trunk_store(pixels: ArrayStore, encoder: ImageEncoder, folder: Path, device:
     shape = run(np.arange(1)).shape[1:]
     try:
         name = f"trunk-{identity['encoder']}"
-        return _built(folder, name, list(pixels.tokens), shape, np.dtype(np.float32), provenance, blocks)
+        return _built(folder, name, list(pixels.tokens), shape, dtype, provenance, blocks)
     finally:
         encoder.train(was_training).to(home)
 

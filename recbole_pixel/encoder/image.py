@@ -172,11 +172,13 @@ class ImageEncoder(nn.Module):
         """Features of pictures, from what the trunk made of them.
 
         Args:
-            activations: as :meth:`trunk` returns them.
+            activations: as :meth:`trunk` returns them, or rounded to bf16.
 
         Returns:
             Shape (U, F), float.
         """
+        if activations.is_floating_point():  # the part behind the cut adds to them: in float32, as without a cache
+            activations = activations.to(self.mean.dtype)
         if self.tuning.kind == "frozen":
             return activations
         with folded(self.backbone, self.folded_pairs):

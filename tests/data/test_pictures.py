@@ -12,6 +12,7 @@ import torch
 from worlds import colour_cover, write_inter, write_pictures
 
 from recbole_pixel.data import pictures
+from recbole_pixel.encoder.precision import trunk_cache_type
 
 N_ITEMS = 12
 
@@ -28,7 +29,7 @@ def world(tmp_path, settings) -> dict[str, Any]:
         tmp_path, "w", [(f"u{user}", f"i{(user + step) % N_ITEMS}", step) for user in range(8) for step in range(6)]
     )
     write_pictures(tmp_path, "w", covers())
-    return {**settings, "projection_scale": 1.0}
+    return {**settings, "projection_scale": 1.0, "trunk_cache_type": "float32"}
 
 
 @pytest.fixture
@@ -127,6 +128,31 @@ def test_kept_activations_give_what_the_whole_encoder_gives(world, build, tune):
     kept, computed = (vectors(build, world, tune=tune, trunk_cache=mode) for mode in ("auto", "off"))
     assert max(vector.abs().max() for vector in kept.values()) > 1e-2
     assert distance(kept, computed) < 1e-5
+
+
+def test_activations_kept_in_bf16_take_half_the_bytes_and_are_rounded_to_it(world, build):
+    exact, rounded = (build("w", {**world, "tune": "top:1", "trunk_cache_type": kept}) for kept in ("float32", "bf16"))
+    one, other = (model.item_embedding.inputs for _, model, _ in (exact, rounded))
+    assert other.store.dtype.itemsize * 2 == one.store.dtype.itemsize
+    assert one.store.path != other.store.path, "each has a file of its own"
+    ids = torch.arange(1, N_ITEMS + 1)
+    assert torch.equal(other.fetch(ids), one.fetch(ids).bfloat16())
+    assert other.fetch(ids).dtype == torch.bfloat16
+    by_type = [vectors(build, world, tune="top:1", trunk_cache_type=kept) for kept in ("float32", "bf16")]
+    largest = max(vector.abs().max().item() for vector in by_type[0].values())
+    assert 0 < distance(*by_type) < 1e-2 * largest
+
+
+def test_activations_are_kept_as_training_computes(monkeypatch):
+    monkeypatch.setattr("recbole_pixel.encoder.precision.cpu_has_bf16", lambda: True)
+    cpu = torch.device("cpu")
+    assert trunk_cache_type("auto", "auto", cpu, "top:2") is torch.bfloat16
+    assert trunk_cache_type("auto", "float32", cpu, "top:2") is torch.float32
+    assert trunk_cache_type("auto", "bf16", cpu, "frozen") is torch.float32, "the last there is of them"
+    assert trunk_cache_type("float32", "bf16", cpu, "top:2") is torch.float32
+    assert trunk_cache_type("bf16", "float32", cpu, "frozen") is torch.bfloat16
+    with pytest.raises(ValueError, match="trunk_cache_type is 'int8'"):
+        trunk_cache_type("int8", "auto", cpu, "top:1")
 
 
 def test_gradients_are_those_of_the_whole_encoder(world, build):
