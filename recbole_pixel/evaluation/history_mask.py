@@ -6,6 +6,8 @@ from typing import Any
 
 from recbole_pixel.checkpoint import read_checkpoint
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
+from recbole_pixel.evaluation.collector import BlockCollector
+from recbole_pixel.evaluation.lazy_scores import LazyProducts
 
 
 class HistoryMaskMixin:
@@ -16,7 +18,13 @@ class HistoryMaskMixin:
     mask covers the whole history, not only what fits the model's window; the target itself is left in even where the
     user consumed it before, as RecBole does for general models. Without the key (RecBole's own ``run_recbole`` of its
     own models) RecBole's ways stay.
+
+    Scores are computed a block at a time wherever the model and the metrics let them be.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.eval_collector = BlockCollector(self.config)  # type: ignore[attr-defined]
 
     def evaluate(
         self, eval_data: Any, load_best_model: bool = True, model_file: str | None = None, show_progress: bool = False
@@ -45,4 +53,5 @@ class HistoryMaskMixin:
             rows, items = self._histories.consumed(interaction[HISTORY_START], interaction[HISTORY_LENGTH])
             keep = items != positive_i[rows]
             history = (rows[keep], items[keep])
-        return super()._full_sort_batch_eval((interaction, history, positive_u, positive_i))  # type: ignore[misc]
+        with LazyProducts(self.tot_item_num):  # type: ignore[attr-defined]
+            return super()._full_sort_batch_eval((interaction, history, positive_u, positive_i))  # type: ignore[misc]

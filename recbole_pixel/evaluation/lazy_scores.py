@@ -1,0 +1,196 @@
+"""Lets any model's ``full_sort_predict`` return scores that are not computed yet.
+
+RecBole's models end in a product of users' and all items' vectors, some with a bias, a factor or a second product
+behind it. While :class:`LazyProducts` is active, such a product yields :class:`LazyScores`, which remember what is done
+to them and compute a block at a time. Whatever else a model does with them computes them whole: then it costs memory as
+in RecBole, and nothing changes but that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from recbole_pixel.evaluation.score_blocks import (
+    Applied,
+    ColumnFilled,
+    PairsFilled,
+    Product,
+    ScoreBlocks,
+    Whole,
+    is_broadcast,
+)
+
+PRODUCTS = {torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__}
+ELEMENTWISE: set[Callable[..., Any]] = {
+    torch.add, torch.sub, torch.mul, torch.div, torch.true_divide, torch.neg, torch.sigmoid, torch.tanh,
+    Tensor.add, Tensor.sub, Tensor.mul, Tensor.div, Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__,
+    Tensor.__mul__, Tensor.__rmul__, Tensor.__truediv__, Tensor.__rtruediv__,
+}  # fmt: skip
+
+
+class LazyProducts(TorchFunctionMode):
+    """Within it, a product of two matrices of which the second has a column for each item is not computed yet.
+
+    Args:
+        n_items: N.
+    """
+
+    def __init__(self, n_items: int) -> None:
+        super().__init__()
+        self.n_items = n_items
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in PRODUCTS and not kwargs and self._are_scores(*args):
+            return LazyScores(_Cell(Product(*args)))
+        return func(*args, **(kwargs or {}))
+
+    def _are_scores(self, users: Any, items: Any) -> bool:
+        if not (isinstance(users, Tensor) and isinstance(items, Tensor)) or torch.compiler.is_compiling():
+            return False
+        if torch.is_grad_enabled() or torch.is_autocast_enabled(users.device.type):
+            return False
+        return users.dim() == 2 == items.dim() and items.shape[1] == self.n_items and users.dtype == items.dtype
+
+
+class _Cell:
+    """What several views of the same scores share."""
+
+    def __init__(self, blocks: ScoreBlocks) -> None:
+        self.blocks = blocks
+
+
+class LazyScores:
+    """Scores (B, N), or flattened (B * N,), that are computed when they are looked at; otherwise like a tensor."""
+
+    def __init__(self, cell: _Cell, is_flat: bool = False) -> None:
+        self._cell, self._is_flat = cell, is_flat
+
+    @property
+    def blocks(self) -> ScoreBlocks:
+        """The scores of users and items, a block at a time."""
+        return self._cell.blocks
+
+    @property
+    def shape(self) -> torch.Size:
+        """As a tensor's."""
+        n_rows, n_items = self.blocks.shape
+        return torch.Size([n_rows * n_items] if self._is_flat else [n_rows, n_items])
+
+    def size(self, dim: int | None = None) -> Any:
+        """As a tensor's."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def dense(self) -> Tensor:
+        """The scores, computed whole, and kept: what is done to them in place stays done."""
+        if not isinstance(self.blocks, Whole):
+            n_rows, n_items = self.blocks.shape
+            self._cell.blocks = Whole(self.blocks.block(slice(0, n_rows), slice(0, n_items)))
+        scores: Tensor = self.blocks.scores  # type: ignore[attr-defined]
+        return scores.view(-1) if self._is_flat else scores
+
+    def view(self, *shape: Any) -> Any:
+        """As a tensor's; lazy for the two shapes that RecBole asks for."""
+        asked = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], (int, torch.dtype)) else shape
+        n_rows, n_items = self.blocks.shape
+        if asked in ((-1,), (n_rows * n_items,)):
+            return LazyScores(self._cell, is_flat=True)
+        if asked in ((-1, n_items), (n_rows, n_items), (n_rows, -1)):
+            return LazyScores(self._cell)
+        return self.dense().view(*shape)
+
+    reshape = view
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        match index:
+            case (slice() as rows, int() as column) if not self._is_flat and rows == slice(None) and _is_number(value):
+                self._cell.blocks = ColumnFilled(self.blocks, column % self.blocks.shape[1], float(value))
+            case (Tensor() as rows, Tensor() as columns) if not self._is_flat and _are_pairs(rows, columns, value):
+                self._cell.blocks = PairsFilled(self.blocks, rows, columns, float(value))
+            case _:
+                self.dense()[index] = value
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return self.dense()[index]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.dense(), name)
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Called by torch for functions of scores, such as ``torch.sigmoid(scores)`` or ``tensor + scores``."""
+        if func in ELEMENTWISE and not kwargs:
+            return _applied(func, args)
+        return func(*_computed(args), **_computed(kwargs or {}))
+
+    def __add__(self, other: Any) -> Any:
+        return _applied(torch.add, (self, other))
+
+    def __radd__(self, other: Any) -> Any:
+        return _applied(torch.add, (other, self))
+
+    def __sub__(self, other: Any) -> Any:
+        return _applied(torch.sub, (self, other))
+
+    def __rsub__(self, other: Any) -> Any:
+        return _applied(Tensor.__rsub__, (self, other))
+
+    def __mul__(self, other: Any) -> Any:
+        return _applied(torch.mul, (self, other))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Any:
+        return _applied(torch.div, (self, other))
+
+    def __neg__(self) -> Any:
+        return _applied(torch.neg, (self,))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
+def _are_pairs(rows: Tensor, columns: Tensor, value: Any) -> bool:
+    counts = (rows, columns)
+    return _is_number(value) and all(part.dim() == 1 and part.dtype == torch.int64 for part in counts)
+
+
+def _applied(function: Callable[..., Any], operands: Sequence[Any]) -> Any:
+    """``function`` of the operands: lazy where it acts on each score alone, computed where it does not."""
+    lazy = [operand for operand in operands if isinstance(operand, LazyScores)]
+    is_flat, shape = lazy[0]._is_flat, lazy[0].blocks.shape
+    for operand in operands:
+        if isinstance(operand, LazyScores):
+            fits = operand._is_flat == is_flat and operand.blocks.shape == shape
+            fits = fits and not isinstance(operand.blocks, Whole)  # it may be written to before it is looked at
+        elif isinstance(operand, Tensor):
+            fits = operand.dim() == 0 or (not is_flat and is_broadcast(operand, shape))
+        else:
+            fits = _is_number(operand)
+        if not fits:
+            return function(*_computed(operands))
+    parts = tuple(operand.blocks if isinstance(operand, LazyScores) else operand for operand in operands)
+    return LazyScores(_Cell(Applied(function, parts, shape)), is_flat)
+
+
+def _computed(values: Any) -> Any:
+    """``values``, and what lists, tuples and dicts of them hold, with lazy scores computed."""
+    if isinstance(values, LazyScores):
+        return values.dense()
+    if isinstance(values, dict):
+        return {key: _computed(value) for key, value in values.items()}
+    return type(values)(map(_computed, values)) if type(values) in (list, tuple) else values
