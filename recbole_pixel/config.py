@@ -39,6 +39,7 @@ CHOICES = {
     "batch_norm": ("auto", "frozen", "train"),
     "trunk_cache": ("auto", "off"),
     "trunk_cache_type": ("auto", "float32", "bf16"),
+    "pixel_tier": ("auto", "device", "memory", "file"),
     "lr_schedule": ("constant", "cosine"),
     "precision": ("auto", "float32", "bf16"),
     "visual_input": ("features", "features_id", "semantic_id"),

@@ -12,16 +12,17 @@ import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 
-from recbole_pixel.data.pictures import StoredInputs
 from recbole_pixel.data.plan import BatchPlan
 from recbole_pixel.data.ring import Ring
-from recbole_pixel.data.sampling import draw_negatives, log_inclusion
+from recbole_pixel.data.sampling import draw_distinct, draw_negatives, log_inclusion
+from recbole_pixel.data.stored_inputs import StoredInputs
 
 CATALOGUE_ID = "catalogue_id"  # field: sorted distinct ids of the step, the padding first, (U,)
 CATALOGUE_INPUT = "catalogue_input"  # field: their arrays, without the padding's, (U - 1, ...)
 CATALOGUE_LOG_Q = "catalogue_log_q"  # field: log chance of being in the step's catalogue, (U,)
 CATALOGUE_CANDIDATE = "catalogue_candidate"  # field: which of them may be ranked, (U,)
-CATALOGUE_OWN = "catalogue_own"  # field: row, and place among them, of what the row's user consumed in training, (E, 2)
+CATALOGUE_NEGATIVE = "catalogue_negative"  # field: sorted ids of the negatives that all targets share, (K,)
+CATALOGUE_OWN = "catalogue_own"  # field: row, and place among what is ranked, of what the row's user consumed, (E, 2)
 
 
 class PixelTrainDataLoader(AbstractDataLoader):
@@ -45,6 +46,7 @@ class PixelTrainDataLoader(AbstractDataLoader):
         self.epoch = 0
         self.negative_field = config["NEG_PREFIX"] + dataset.iid_field
         self.is_ranked = config["loss_type"] == "CE"
+        self.n_shared = config["shared_negatives"]
         self.extra = self._count_extra(config)
         self.masks = self.extra is not None if config["mask_collisions"] == "auto" else config["mask_collisions"]
         self.candidates = self._candidates(dataset)
@@ -78,7 +80,7 @@ class PixelTrainDataLoader(AbstractDataLoader):
     def __iter__(self) -> Iterator[Interaction]:
         rng = np.random.default_rng([self.config["seed"], self.epoch])
         self.epoch += 1
-        return iter(Prefetcher(self._batches(rng), Ring(self.inputs)))
+        return iter(Prefetcher(self._batches(rng), Ring(self.inputs, self.config["device"])))
 
     def _batches(self, rng: np.random.Generator) -> Iterator[Interaction]:
         for plan in self.plan.batches(rng if self.shuffle else None, self.step):
@@ -87,7 +89,9 @@ class PixelTrainDataLoader(AbstractDataLoader):
     def _batch(self, rng: np.random.Generator, plan: BatchPlan) -> Interaction:
         fields = {**plan.fields, self._dataset.iid_field: plan.targets}
         negatives = np.zeros((0, 0), dtype=np.int64)
-        if not self.is_ranked:
+        if not self.is_ranked and self.n_shared:
+            negatives = draw_distinct(rng, self.candidates, self.n_shared)
+        elif not self.is_ranked:
             negatives = draw_negatives(rng, self.candidates, plan.targets.shape, plan.collides)
             negatives[plan.targets == 0] = 0
             fields[self.negative_field] = negatives
@@ -109,15 +113,19 @@ class PixelTrainDataLoader(AbstractDataLoader):
             fields[CATALOGUE_LOG_Q] = log_inclusion(
                 self.counts[ids], plan.n_occurrences, self.n_occurrences, self.extra, len(self.candidates)
             )
-        if self.is_ranked and self.masks and plan.own is not None:
-            fields[CATALOGUE_OWN] = positions_of(ids, *plan.own())
+        if not self.is_ranked and self.n_shared:
+            fields[CATALOGUE_NEGATIVE] = ranked = negatives
+        else:
+            ranked = ids if self.is_ranked and self.masks else ids[:0]
+        if len(ranked) and plan.own is not None:
+            fields[CATALOGUE_OWN] = positions_of(ranked, *plan.own())
         return fields
 
     def _named(self, rng: np.random.Generator, plan: BatchPlan, negatives: np.ndarray) -> np.ndarray:
         """Ids that the batch names, and those drawn to be ranked beside them: sorted, distinct, the padding first."""
         drawn = np.zeros(0, dtype=np.int64)
         if self.is_ranked and self.extra:
-            drawn = rng.choice(self.candidates, min(self.extra, len(self.candidates)), replace=False)
+            drawn = draw_distinct(rng, self.candidates, self.extra)
         return np.unique(np.concatenate([[0], plan.inputs.ravel(), plan.targets.ravel(), negatives.ravel(), drawn]))
 
 
@@ -165,9 +173,10 @@ class Prefetcher:
                 slot = self.ring.acquire(self.stopped)
                 if slot is None:
                     return
+                sent = Interaction(self.ring.send(batch.interaction))
                 if self.ring.inputs is not None and CATALOGUE_ID in batch:
-                    batch[CATALOGUE_INPUT] = self.ring.fetch(slot, batch[CATALOGUE_ID][1:])
-                self.ready.put((batch, slot))
+                    sent[CATALOGUE_INPUT] = self.ring.fetch(slot, batch[CATALOGUE_ID][1:])
+                self.ready.put((sent, slot))
             self.ready.put(None)
         except BaseException as error:  # handed to the training thread, which raises it
             self.ready.put(error)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
+from recbole_pixel.data.stored_inputs import StoredInputs
+from recbole_pixel.data.tiers import inputs_in_tier
 from recbole_pixel.encoder.precision import trunk_cache_type
 from recbole_pixel.store import MEAN_TOKEN, ArrayStore, ArrayStoreWriter, ImageStore, decode_image, open_or_none
 
@@ -23,47 +24,6 @@ if TYPE_CHECKING:
 
 MEAN_OF = 500  # about how many pictures it is the mean of, evenly spread
 BLOCK = 256  # records decoded or encoded at a time
-
-
-class StoredInputs:
-    """Arrays of items, read from an ``ArrayStore`` by item id.
-
-    Args:
-        store: where they lie.
-        records: record number of each item id, (N,); entry 0, the padding's, is never read.
-        from_trunk: whether they already went through the encoder's trunk.
-        channels_last: whether records are (H, W, C), to be seen as (C, H, W).
-        is_bf16: whether records are the bytes of bf16 numbers, a type that numpy lacks.
-    """
-
-    def __init__(
-        self,
-        store: ArrayStore,
-        records: np.ndarray,
-        *,
-        from_trunk: bool,
-        channels_last: bool = False,
-        is_bf16: bool = False,
-    ) -> None:
-        self.store, self.records = store, records
-        self.from_trunk, self.channels_last, self.is_bf16 = from_trunk, channels_last, is_bf16
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of a record as it is stored."""
-        return self.store.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of a record's numbers."""
-        return self.store.dtype
-
-    def fetch(self, ids: Tensor, out: np.ndarray | None = None) -> Tensor:
-        """Arrays of the items ``ids`` (U,), each >= 1: shape (U, ...), in ``out`` where it is given."""
-        arrays = torch.from_numpy(self.store.gather(self.records[ids.numpy()], out))
-        if self.is_bf16:
-            arrays = arrays.view(torch.bfloat16)
-        return arrays.permute(0, 3, 1, 2) if self.channels_last else arrays
 
 
 def drop_items_without(dataset: Any, tokens: Iterable[str], what: str) -> None:
@@ -121,13 +81,12 @@ def picture_inputs(config: Any, tokens: np.ndarray, encoder: ImageEncoder) -> St
     records = item_records(pixels, tokens, config["missing_image"], "picture", "see `recbole-pixel images check`")
     if config["shuffle_images"]:
         records = shuffled(records, pixels, int(config["seed"]))
+    tier, device = config["pixel_tier"], torch.device(config["device"])
     if encoder.tuning.kind == "full" or config["trunk_cache"] == "off":
-        return StoredInputs(pixels, records, from_trunk=False, channels_last=True)
-    kept = trunk_cache_type(
-        config["trunk_cache_type"], config["precision"], torch.device(config["device"]), str(encoder.tuning)
-    )
-    activations = trunk_store(pixels, encoder, cache_folder(config), config["device"], kept)
-    return StoredInputs(activations, records, from_trunk=True, is_bf16=kept == torch.bfloat16)
+        return inputs_in_tier(pixels, records, tier, device, from_trunk=False, channels_last=True)
+    kept = trunk_cache_type(config["trunk_cache_type"], config["precision"], device, str(encoder.tuning))
+    activations = trunk_store(pixels, encoder, cache_folder(config), device, kept)
+    return inputs_in_tier(activations, records, tier, device, from_trunk=True, is_bf16=kept == torch.bfloat16)
 
 
 def item_records(store: ArrayStore, tokens: np.ndarray, missing: str, what: str, advice: str) -> np.ndarray:

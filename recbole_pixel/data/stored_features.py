@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from recbole_pixel.data.pictures import StoredInputs, item_records, shuffled
+from recbole_pixel.data.pictures import item_records, shuffled
+from recbole_pixel.data.stored_inputs import StoredInputs
 from recbole_pixel.store import ArrayStore
 
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
-
-def fits_in_memory(n_bytes: int) -> bool:
-    """True if `n_bytes` are at most half of the memory of this machine, or of the container we are in."""
-    limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError):  # no cgroup, or its limit is the word "max"
-        limit = min(limit, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return 2 * n_bytes <= limit
+READERS = 8  # threads: from a cold disk 1.6 times as fast as one, from the page cache no slower
+FEW = 16  # records a thread reads at least
 
 
 def take_records(records: np.ndarray, positions: np.ndarray, out: np.ndarray) -> None:
@@ -56,3 +52,24 @@ def read_records(handle: int, record_bytes: int, positions: np.ndarray, out: np.
                     f"the file ends at byte {offset}, record {positions[start]} lies behind: it was cut short"
                 )
             part, offset = part[n_read:], offset + n_read
+
+
+def read_together(handle: int, record_bytes: int, positions: np.ndarray, out: np.ndarray) -> None:
+    """As :func:`read_records`, by several threads: a disk answers many questions faster than one after the other."""
+    n_threads = min(READERS, len(positions) // FEW)
+    if n_threads < 2:
+        read_records(handle, record_bytes, positions, out)
+        return
+    bounds = [len(positions) * part // n_threads for part in range(n_threads + 1)]
+    parts = [slice(start, end) for start, end in pairwise(bounds)]
+    waiting = [_readers().submit(read_records, handle, record_bytes, positions[part], out[part]) for part in parts]
+    for future in wait(waiting).done:  # all of them: none writes to `out` any more when one has failed
+        future.result()
+
+
+@cache
+def _readers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(READERS, thread_name_prefix="recbole-pixel-read")
+
+
+os.register_at_fork(after_in_child=_readers.cache_clear)  # threads do not come along

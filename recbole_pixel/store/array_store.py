@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import zlib
 from collections.abc import Sequence
@@ -17,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from recbole_pixel.store.array_reading import fits_in_memory, read_records, take_records
+from recbole_pixel.store.array_reading import read_records, read_together, take_records
 from recbole_pixel.store.durable import check_size, read_manifest
 from recbole_pixel.store.errors import StoreError
+from recbole_pixel.store.free_memory import fits_in_memory
 
 FORMAT = "recbole_pixel.arrays.1"
 DATA, CHECKSUMS, TOKENS = "data.bin", "checksums.bin", "tokens.json"
@@ -34,7 +36,7 @@ class ArrayStore:
     Args:
         path: the folder of the store.
         mapped: read through a memory map (else by one `pread` a run of records); by default if the store fits in half
-            of the memory: a map of a store larger than memory is 7 to 9 times slower.
+            of the free memory: a map of a store larger than memory is 7 to 9 times slower.
 
     Raises:
         FileNotFoundError: nothing there.
@@ -109,8 +111,24 @@ class ArrayStore:
         if self.is_mapped:
             take_records(self._map, positions, target)
         else:
-            read_records(self._file.fileno(), self.record_bytes, positions, target)
+            read_together(self._file.fileno(), self.record_bytes, positions, target)
         return target
+
+    def preload(self) -> None:
+        """Reads the whole store into memory before anybody asks for it, and keeps it mapped.
+
+        Processes that do so share the memory, and it is given up when there is not enough of it; a private copy would
+        be gathered from 1.4 times as fast, and would be neither.
+
+        Raises:
+            ValueError: the store is not read through a memory map.
+        """
+        if not self.is_mapped:
+            raise ValueError(f"{self} is read record by record; open it with mapped=True to preload it")
+        check_size(self.path / DATA, len(self) * self.record_bytes)
+        flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)  # not everywhere; without, pages come when touched
+        pages = mmap.mmap(self._file.fileno(), 0, flags=flags, prot=mmap.PROT_READ)
+        self._map = np.frombuffer(pages, dtype=self.dtype).reshape(len(self), *self.shape)
 
     def verify(self) -> list[str]:
         """The tokens whose arrays are not the ones that were written; reads all of the store.

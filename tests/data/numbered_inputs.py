@@ -11,7 +11,7 @@ from recbole_pixel.data.loader import PixelTrainDataLoader
 class Numbered:
     """Item inputs that are the item's id, four times over; counts what is fetched."""
 
-    shape, dtype, from_trunk = (4,), np.dtype(np.int64), True
+    shape, dtype, from_trunk, device = (4,), np.dtype(np.int64), True, torch.device("cpu")
 
     def __init__(self) -> None:
         self.fetched: list[list[int]] = []
