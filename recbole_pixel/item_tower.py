@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_pixel.catalogue import StepCatalogue
+from recbole_pixel.encoder.chunks import bytes_kept, fitting_chunk, run_in_chunks, sees_the_batch
 from recbole_pixel.encoder.standardising import Standardising
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -118,7 +119,8 @@ class ItemTower(Tower):
     :meth:`eval` or a state-dict load. The padding's vector is zero; padding is never encoded.
 
     Args:
-        encoder: a module with ``n_features``, ``forward(arrays)`` and ``head(arrays)``.
+        encoder: a module with ``n_features``, ``head(arrays)``, and ``trunk(arrays)`` where the inputs did not go
+            through it.
         inputs: where the items' arrays come from.
         n_items: size of the catalogue, the padding included.
         size: D, the width of the vectors; None leaves the features as they are (no projection).
@@ -126,6 +128,8 @@ class ItemTower(Tower):
         standardise: shift and scale the features before the projection, as :meth:`fit_standardising` finds them.
         scale: deviation of each dimension of the vectors at the start, where features are standardised.
         chunk: items per encoder pass when the table is built.
+        train_chunk: items whose activations a training step holds at a time, see :mod:`recbole_pixel.encoder.chunks`;
+            None for all, ``auto`` for all that fit into the free memory, as it is found before the first step.
     """
 
     padding_idx = 0
@@ -140,6 +144,7 @@ class ItemTower(Tower):
         standardise: bool = False,
         scale: float = 0.02,
         chunk: int = 256,
+        train_chunk: int | str | None = None,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -153,7 +158,8 @@ class ItemTower(Tower):
             nn.init.zeros_(self.projection.bias)
         self.activation = ACTIVATIONS[activation]()
         self.num_embeddings, self.embedding_dim, self.chunk = n_items, size or n_features, chunk
-        self.n_encoded = 0  # items encoded so far, for reports and tests
+        self.train_chunk = train_chunk
+        self.n_encoded = 0  # items encoded so far, those that a backward encoded again included; for reports and tests
         self._inputs = _Hidden(inputs)
         self._table: Tensor | None = None
 
@@ -163,13 +169,40 @@ class ItemTower(Tower):
         return self._inputs.value
 
     def features(self, arrays: Tensor) -> Tensor:
-        """What the encoder makes of ``arrays`` (U, ...): shape (U, F)."""
-        run = self.encoder.head if self.inputs.from_trunk else self.encoder
-        return run(arrays)  # type: ignore[operator]
+        """What the encoder makes of ``arrays`` (U, ...), in chunks where a step is too large: shape (U, F).
+
+        Raises:
+            ValueError: chunks were asked for, and batch normalisation sees all pictures of a step.
+        """
+        encoder: Any = self.encoder
+        learns = self.training and any(parameter.requires_grad for parameter in encoder.parameters())
+        chunk = self._chunk_of_step(arrays) if learns and len(arrays) else None
+        if not self.inputs.from_trunk:
+            arrays = run_in_chunks(encoder.trunk, arrays, chunk, learns=False)
+        return run_in_chunks(self._counted_head, arrays, chunk, learns)
+
+    def _chunk_of_step(self, arrays: Tensor) -> int | None:
+        if self.train_chunk is None:
+            return None
+        if sees_the_batch(self.encoder):
+            if self.train_chunk == "auto":
+                return None
+            raise ValueError(
+                f"train_encoder_chunk is {self.train_chunk}, but batch normalisation takes its statistics of all "
+                f"pictures of a step: set batch_norm: frozen, or train_encoder_chunk: ~ with a smaller train_batch_size"
+            )
+        if self.train_chunk == "auto":
+            encoder: Any = self.encoder
+            first = arrays[:1] if self.inputs.from_trunk else encoder.trunk(arrays[:1])
+            self.train_chunk = fitting_chunk(bytes_kept(encoder.head, encoder, first), encoder, arrays.device)
+        return int(self.train_chunk)
+
+    def _counted_head(self, arrays: Tensor) -> Tensor:
+        self.n_encoded += len(arrays)
+        return self.encoder.head(arrays)  # type: ignore[operator]
 
     def encode(self, arrays: Tensor) -> Tensor:
         """Vectors of items: ``arrays`` of shape (U, ...) on the tower's device, to (U, D)."""
-        self.n_encoded += len(arrays)
         return self.activation(self.projection(self.standardising(self.features(arrays))))
 
     def encode_items(self, ids: Tensor, arrays: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from recbole_pixel.data.loader import PixelTrainDataLoader
 from recbole_pixel.encoder.precision import autocast_type
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.item_tower import ItemTower
-from recbole_pixel.training import learning_rate_factor, parameter_groups
+from recbole_pixel.training import Accumulation, fuse, learning_rate_factor, parameter_groups
 
 CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the device
 
@@ -36,6 +36,7 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
         encodes = config["item_tower"] == "image"
         self.autocast_type = autocast_type(config["precision"], torch.device(self.device), encodes)
         self.scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
+        self.accumulation = Accumulation(config["accumulate_steps"])
         self.epoch_seconds: list[float] = []
         self.epoch_encoded: list[int] = []
 
@@ -50,7 +51,9 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
             config["learning_rate"] if encoder_rate is None else encoder_rate,
             config["encoder_weight_decay"],
         )
-        return super()._build_optimizer(params=groups, **kwargs)
+        optimizer = super()._build_optimizer(params=groups, **kwargs)
+        fuse(optimizer)
+        return optimizer
 
     @property
     def tower(self) -> Any:
@@ -66,7 +69,8 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
                 train_data.inputs = self.tower.inputs  # type: ignore[assignment]
             if self.start_epoch == 0:
                 self.tower.fit_standardising()
-        n_steps, n_done = len(train_data) * self.epochs, len(train_data) * self.start_epoch
+        per_epoch = -(-len(train_data) // self.accumulation.n_batches)
+        n_steps, n_done = per_epoch * self.epochs, per_epoch * self.start_epoch
         factor = learning_rate_factor(self.config["lr_schedule"], self.config["warmup_steps"], n_steps)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: factor(n_done + step))
         return super().fit(train_data, valid_data, *args, **kwargs)
@@ -84,23 +88,32 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
             total += self._train_step(interaction.to(self.device), loss_func)
             if step % CHECK_EVERY == 0:
                 self._check_nan(total)
+        if self.accumulation.n_done:
+            self._update()
         self._check_nan(total)
         self.epoch_seconds.append(time.perf_counter() - began)
         self.epoch_encoded.append(self.tower.n_encoded - encoded)
         return total.item()
 
     def _train_step(self, interaction: Any, loss_func: Any) -> torch.Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
+        if not self.accumulation.n_done:
+            self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, self.autocast_type, enabled=self.autocast_type is not None):
             losses = loss_func(interaction)
         loss = torch.stack(losses).sum() if isinstance(losses, tuple) else losses
-        loss.backward()
+        loss = loss.sum()  # RecBole's EmbLoss makes it of shape (1,)
+        self.accumulation.backward(loss, (interaction[self.config["ITEM_ID_FIELD"]] > 0).sum())
+        if self.accumulation.is_full:
+            self._update()
+        return loss.detach()
+
+    def _update(self) -> None:
+        self.accumulation.finish(self.model.parameters())
         if self.clip_grad_norm:
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
-        return loss.detach().sum()  # RecBole's EmbLoss makes it of shape (1,)
 
     def _check_nan(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 def parameter_groups(
@@ -77,3 +78,56 @@ def count_parameters(parameters: Iterable[nn.Parameter]) -> dict[str, int]:
     """Numbers of parameters: ``total`` and ``trained``."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in parameters]
     return {"total": sum(size for size, _ in sizes), "trained": sum(size for size, learns in sizes if learns)}
+
+
+FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+"""Optimisers that update all tensors in one pass, on CPUs and CUDA: the usual ones read and write them many times."""
+
+
+def fuse(optimizer: torch.optim.Optimizer) -> None:
+    """Lets ``optimizer`` work in one pass, where torch has that for it, the devices and the types of its parameters."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if type(optimizer) in FUSED and all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters):
+        for group in optimizer.param_groups:
+            group["fused"] = True
+
+
+class Accumulation:
+    """Gradients of several batches, averaged: those of one batch of all their rows, where its loss is a mean over them.
+
+    Batches count by their number of targets. Call :meth:`backward` for each, and :meth:`finish` before the optimiser
+    steps.
+
+    Args:
+        n_batches: how many belong together.
+
+    Raises:
+        ValueError: ``n_batches`` is below 1.
+    """
+
+    def __init__(self, n_batches: int) -> None:
+        if n_batches < 1:
+            raise ValueError(f"accumulate_steps is {n_batches}; expected 1 or more")
+        self.n_batches, self.n_done = n_batches, 0
+        self.weight: Tensor | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the optimiser is to step."""
+        return self.n_done == self.n_batches
+
+    def backward(self, loss: Tensor, n_targets: Tensor) -> None:
+        """Adds the gradients of a batch's ``loss``, a mean over ``n_targets``, a number that stays on its device."""
+        self.n_done += 1
+        if self.n_batches == 1:
+            loss.backward()
+            return
+        self.weight = n_targets if self.weight is None else self.weight + n_targets
+        (loss * n_targets).backward()
+
+    def finish(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Makes the sum a mean, and begins anew."""
+        if self.weight is not None:
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            torch._foreach_div_(gradients, self.weight.to(gradients[0].dtype))
+        self.n_done, self.weight = 0, None

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recbole_pixel.encoder.compiling import Compiled
 from recbole_pixel.encoder.folding import FoldedPair, find_pairs, folded
 from recbole_pixel.encoder.picture_size import check_picture_size
 from recbole_pixel.encoder.presets import find_preset, timm_name
@@ -30,6 +31,9 @@ class ImageEncoder(nn.Module):
         image_size: side of the square input in pixels; the preset's or the weights' own by default.
         batch_norm: ``frozen`` keeps the statistics of BatchNorm in the part that learns, ``train`` updates them,
             ``auto`` freezes them where the weights are pretrained. In the trunk they are always frozen.
+        channels_last: whether weights and activations of the layout (U, C, H, W) lie channels last in memory, which
+            changes no result; ``auto`` where there is more than one convolution.
+        compile: run what learns through torch.compile: False, True, or a mode of it.
 
     Raises:
         ValueError: nothing is known by that name, it has no such stages, or it does not take pictures of that size.
@@ -46,6 +50,8 @@ class ImageEncoder(nn.Module):
         tune: str = "top:1",
         image_size: int | None = None,
         batch_norm: str = "auto",
+        channels_last: bool | str = "auto",
+        compile: bool | str = False,
     ) -> None:
         super().__init__()
         self.name, self.weights, self.tuning = timm_name(name), weights, Tuning.parse(tune)
@@ -55,6 +61,10 @@ class ImageEncoder(nn.Module):
         size = preset.image_size if preset and image_size is None else image_size
         self.backbone = backbone = create_backbone(self.name, weights, size)
         self.image_size = size if size is not None else int(backbone.pretrained_cfg["input_size"][-1])
+        n_convolutions = sum(isinstance(module, nn.Conv2d) for module in backbone.modules())
+        is_last = n_convolutions > 1 if channels_last == "auto" else channels_last
+        self._memory_format = torch.channels_last if is_last else torch.contiguous_format
+        backbone.to(memory_format=self._memory_format)
         self._keep_statistics = batch_norm == "frozen" or (batch_norm == "auto" and weights != "random")
         for key in ("mean", "std"):
             value = torch.tensor(backbone.pretrained_cfg[key]).view(1, 3, 1, 1)
@@ -62,7 +72,9 @@ class ImageEncoder(nn.Module):
         self._chain, self._cut = self._cut_backbone()
         self._freeze()
         self.train(self.training)
+        self._compiled: Compiled | None = None
         self.n_features, self.folded_pairs = self._run_once()
+        self._compiled = Compiled(compile) if compile else None
 
     def _cut_backbone(self) -> tuple[StageChain | None, int]:
         chain = stage_chain(self.backbone) if self.tuning.kind == "top" else None
@@ -148,6 +160,9 @@ class ImageEncoder(nn.Module):
         """
         return pixels.to(self.mean.dtype).div_(255).sub_(self.mean).div_(self.std)
 
+    def _laid_out(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=self._memory_format) if x.dim() == 4 else x
+
     @torch.no_grad()
     def trunk(self, pixels: Tensor) -> Tensor:
         """What the frozen part makes of pictures.
@@ -160,7 +175,7 @@ class ImageEncoder(nn.Module):
         """
         if self.tuning.kind == "full":
             return pixels
-        x = self.normalise(pixels)
+        x = self._laid_out(self.normalise(pixels))
         if self._chain is None:
             return _features(self.backbone, x)
         x = self._chain.stem.run(x)
@@ -181,14 +196,16 @@ class ImageEncoder(nn.Module):
             activations = activations.to(self.mean.dtype)
         if self.tuning.kind == "frozen":
             return activations
+        if self._compiled is not None:  # which puts norms into their convolutions itself
+            return self._compiled(self._run_head, activations)
         with folded(self.backbone, self.folded_pairs):
             return self._run_head(activations)
 
     def _run_head(self, activations: Tensor) -> Tensor:
         if self.tuning.kind == "full":
-            return _features(self.backbone, self.normalise(activations))
+            return _features(self.backbone, self._laid_out(self.normalise(activations)))
         assert self._chain is not None
-        x = activations.contiguous(memory_format=torch.channels_last) if activations.dim() == 4 else activations
+        x = self._laid_out(activations)
         for stage in [*self._chain.stages[self._cut :], self._chain.tail]:
             x = stage.run(x)
         return x

@@ -40,6 +40,8 @@ def build_item_tower(
             tune=config["tune"],
             image_size=config["image_size"],
             batch_norm=config["batch_norm"],
+            channels_last=config["channels_last"],
+            compile=config["compile"] or False,
         )
         return _tower(config, encoder, picture_inputs(config, tokens, encoder), table)
     if kind == "features":
@@ -60,4 +62,5 @@ def _tower(config: Any, encoder: nn.Module, inputs: StoredInputs, table: nn.Embe
         standardise=config["standardise_features"],
         scale=config["projection_scale"],
         chunk=config["encoder_chunk"],
+        train_chunk=config["train_encoder_chunk"],
     )

@@ -33,6 +33,5 @@ class FeatureAndIDTower(ItemTower):
 
     def encode_items(self, ids: Tensor, arrays: Tensor) -> Tensor:
         """Vectors of the items ``ids`` (U,), from their ``arrays`` and their IDs: (U, D)."""
-        self.n_encoded += len(arrays)
         features = self.standardising(self.features(arrays))
         return self.activation(self.projection(torch.cat([features.float(), self.ids(ids)], dim=1)))
