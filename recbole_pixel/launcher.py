@@ -1,0 +1,126 @@
+"""Starts one command several times on this machine, as ranks of one run; none of them outlives the others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import IO
+
+GRACE = 5.0  # seconds in which the other ranks may end by themselves, and say why, after one has failed
+POLL = 0.1
+
+
+def launch(arguments: Sequence[str], n_ranks: int) -> int:
+    """Runs ``python -m recbole_pixel ARGUMENTS`` in ``n_ranks`` processes; returns 0, or the code of one that failed.
+
+    The first rank writes to this process's output. What the others say is shown if one of them failed by itself.
+    Several machines need ``torchrun``.
+
+    Args:
+        arguments: of the command line.
+        n_ranks: how many processes.
+
+    Raises:
+        ValueError: ``n_ranks`` is less than 1, or this process is a rank itself.
+    """
+    if n_ranks < 1:
+        raise ValueError(f"--nproc is {n_ranks}; expected at least 1")
+    if "RANK" in os.environ:
+        raise ValueError("torchrun started this command in several processes already; leave --nproc out")
+    command = [sys.executable, "-m", "recbole_pixel", *arguments]
+    ranks: list[subprocess.Popen[bytes]] = []
+    with ExitStack() as files, _ended_by_sigterm():
+        said = [files.enter_context(tempfile.TemporaryFile()) for _ in range(1, n_ranks)]
+        try:
+            for environment, output in zip(rank_environments(n_ranks), (None, *said), strict=True):
+                ranks.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
+            code = _wait(ranks)
+            _show_failed(ranks, said)
+        finally:
+            _end(ranks)
+    return code
+
+
+def rank_environments(n_ranks: int) -> list[dict[str, str]]:
+    """Our environment, and who each rank is; cores are divided among ranks unless OMP_NUM_THREADS is set."""
+    common = {
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // n_ranks)),
+        **os.environ,
+        "WORLD_SIZE": str(n_ranks),
+        "LOCAL_WORLD_SIZE": str(n_ranks),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+    }
+    return [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(n_ranks)]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> int:
+    """The exit code of the run: 0 when all ranks have ended well, that of the first rank where it failed, too."""
+    while True:
+        codes = [rank.poll() for rank in ranks]
+        failed = [code for code in codes if code]
+        if failed:
+            _wait_until(ranks, time.monotonic() + GRACE)
+            return _exit_code(ranks[0].poll() or failed[0])
+        if None not in codes:
+            return 0
+        time.sleep(POLL)
+
+
+def _wait_until(ranks: Sequence[subprocess.Popen[bytes]], end: float) -> None:
+    while time.monotonic() < end and any(rank.poll() is None for rank in ranks):
+        time.sleep(POLL)
+
+
+def _exit_code(code: int) -> int:
+    """As a shell says it: 128 and the signal's number of a process that was killed."""
+    return code if code > 0 else 128 - code
+
+
+def _show_failed(ranks: Sequence[subprocess.Popen[bytes]], said: Sequence[IO[bytes]]) -> None:
+    """Prints what a failed rank said, where the first has not failed, and so has not said why itself."""
+    if ranks[0].poll():
+        return
+    for number, (rank, output) in enumerate(zip(ranks[1:], said, strict=True), start=1):
+        if rank.poll():
+            output.seek(0)
+            print(f"process {number} of {len(ranks)} failed:", file=sys.stderr)
+            print(output.read().decode(errors="replace").rstrip(), file=sys.stderr, flush=True)
+            return
+
+
+def _end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ends what still runs, politely first."""
+    for ask in (signal.SIGTERM, signal.SIGKILL):
+        running = [rank for rank in ranks if rank.poll() is None]
+        for rank in running:
+            rank.send_signal(ask)
+        _wait_until(running, time.monotonic() + GRACE)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end this process by way of its ``finally`` clauses, which end the ranks."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
