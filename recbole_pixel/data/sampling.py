@@ -35,6 +35,11 @@ def draw_negatives(
     return drawn
 
 
+def draw_distinct(rng: np.random.Generator, candidates: np.ndarray, n_items: int) -> np.ndarray:
+    """``n_items`` of the item ids ``candidates``, sorted, none twice; all of them where there are fewer."""
+    return np.sort(rng.choice(candidates, min(n_items, len(candidates)), replace=False))
+
+
 def stands_in(rows: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """A function that says which drawn items, (B, T), stand in their row of ``rows``, (B, L), padded with 0."""
     return lambda drawn: (drawn[:, :, None] == rows[:, None, :]).any(-1)

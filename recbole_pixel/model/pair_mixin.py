@@ -8,8 +8,9 @@ import torch
 from recbole.utils import InputType
 from torch import Tensor
 
-from recbole_pixel.catalogue import PairwiseCrossEntropy, StepCatalogue
-from recbole_pixel.data.loader import CATALOGUE_OWN
+from recbole_pixel.catalogue import StepCatalogue
+from recbole_pixel.collisions import Collisions, PairCollisions
+from recbole_pixel.data.loader import CATALOGUE_NEGATIVE, CATALOGUE_OWN
 from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.model.pixel_mixin import PixelMixin
 
@@ -41,22 +42,22 @@ class PairMixin(PixelMixin):
         raise NotImplementedError(f"{type(self).__name__} trains by {', '.join(self.loss_types)} only")
 
     def _step_loss(self, interaction: Any) -> Tensor:
-        if self.pixel_loss_type == "BPR":
+        if self.pixel_loss_type == "BPR" and CATALOGUE_NEGATIVE not in interaction:
             return super()._step_loss(interaction)
-        users, targets = self.user_output(interaction), interaction[self.ITEM_ID]
-        if isinstance(self.loss_fct, PairwiseCrossEntropy):
-            negatives = interaction[self.NEG_ITEM_ID]
-            return self.loss_fct(self._score(users, targets), self._score(users, negatives))
-        return self.loss_fct(users @ self.item_tower.candidates().T, targets)
+        return self._state_loss(self.user_output(interaction), interaction[self.ITEM_ID], None, interaction)
 
-    def _collisions(self, catalogue: StepCatalogue, interaction: Any) -> Tensor:
-        """Candidates that the row's user consumed in training, as our loader found them: bool, one line per row."""
-        targets = interaction[self.ITEM_ID]
-        mask = torch.zeros(len(targets), len(catalogue.ids), dtype=torch.bool, device=targets.device)
+    def _collisions(self, catalogue: StepCatalogue, interaction: Any) -> Collisions:
+        """Candidates that the row's user consumed in training, as our loader found them."""
+        return self._own_items(interaction)
+
+    def _negative_collisions(self, negatives: Tensor, interaction: Any) -> Collisions:
+        return self._own_items(interaction)
+
+    def _own_items(self, interaction: Any) -> PairCollisions:
         if CATALOGUE_OWN in interaction:
-            own = interaction[CATALOGUE_OWN]
-            mask[own[:, 0], own[:, 1]] = True
-        return mask
+            return PairCollisions(*interaction[CATALOGUE_OWN].T)
+        none = interaction[self.ITEM_ID][:0]
+        return PairCollisions(none, none)
 
 
 class WholeCatalogueMixin(PairMixin):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,14 +11,24 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from recbole_pixel.catalogue import CatalogueCrossEntropy, PairwiseCrossEntropy, StepCatalogue, history_collisions
-from recbole_pixel.data.loader import CATALOGUE_CANDIDATE, CATALOGUE_ID, CATALOGUE_INPUT, CATALOGUE_LOG_Q
+from recbole_pixel.catalogue import StepCatalogue
+from recbole_pixel.collisions import Collisions, RowCollisions
+from recbole_pixel.data.loader import (
+    CATALOGUE_CANDIDATE,
+    CATALOGUE_ID,
+    CATALOGUE_INPUT,
+    CATALOGUE_LOG_Q,
+    CATALOGUE_NEGATIVE,
+)
 from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
 from recbole_pixel.model.item_parameters import OneMoreItem, check_undeclared, hold_at_zero, place_tower, split_table
 from recbole_pixel.model.setting_ranges import check_counts
 from recbole_pixel.model.stored_kind import VECTORS, StoredKind
 from recbole_pixel.model.trial_step import check_parent, check_trial_step
+from recbole_pixel.objective import CatalogueCrossEntropy, PairwiseCrossEntropy, SharedNegativeLoss
+from recbole_pixel.pending_scores import KeepPending, PendingScores
+from recbole_pixel.score_chunks import fits_at_once
 
 
 class _CheckedWhenBuilt(type):
@@ -77,7 +87,7 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
             self._replace_item_tables(config, dataset)
         self.pixel_loss_type = loss_type
         self.train_rows = config["train_rows"]
-        self.mask_collisions = config["mask_collisions"]
+        self.mask_collisions, self.shared_negatives = config["mask_collisions"], config["shared_negatives"]
         self._all_positions = False
         if isinstance(self, SequentialRecommender):
             check_parent(self, config, dataset, self._parent_name())
@@ -125,6 +135,12 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
             if config[key] not in known:
                 raise ValueError(f"{key} is {config[key]!r}; {cls.__name__} expected one of {', '.join(known)}")
         check_counts(config)
+        check_counts(config, ["shared_negatives"])
+        if config["shared_negatives"] is not None and config["loss_type"] == "CE":
+            raise ValueError(
+                f"shared_negatives is {config['shared_negatives']} and loss_type CE, which ranks targets against the "
+                f"step's items and draws no negatives; set extra_candidates, or loss_type BPR or BCE"
+            )
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """The step's loss; the items of ``interaction`` are encoded once, before anything looks them up."""
@@ -146,7 +162,19 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
         """The loss while the step's items are encoded: at every position, or the parent's."""
         if self.train_rows == "sequence" and interaction[self.POS_ITEM_ID].dim() == 2:
             return self._sequence_loss(interaction) + self.extra_loss()
-        return super().calculate_loss(interaction)  # type: ignore[misc]
+        if CATALOGUE_NEGATIVE in interaction:
+            states = self.row_output(interaction)
+            return self._state_loss(states, interaction[self.POS_ITEM_ID], None, interaction) + self.extra_loss()
+        with self._keeping_pending(len(interaction[self.ITEM_ID])):
+            return super().calculate_loss(interaction)  # type: ignore[misc]
+
+    def _keeping_pending(self, n_rows: int) -> AbstractContextManager[Any]:
+        """Within it, the parent does not compute all scores of ``n_rows`` rows, if they are too many to be at once."""
+        loss_fct = getattr(self, "loss_fct", None)  # RecBole's BPR has none: it calls its own `loss`
+        if not isinstance(loss_fct, CatalogueCrossEntropy):
+            return nullcontext()
+        n_candidates = len(self.item_tower.weight)
+        return nullcontext() if fits_at_once(n_rows, n_candidates, loss_fct.limit) else KeepPending(n_candidates)
 
     def _catalogue_ids(self, interaction: Any) -> Tensor | None:
         """The step's ids, as the loader planned them; from the item fields where another loader made the batch."""
@@ -161,7 +189,7 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
     @contextmanager
     def _loss_over(self, catalogue: StepCatalogue | None, interaction: Any) -> Iterator[None]:
         """Tells the cross entropy which items it ranks, while a loss is computed."""
-        loss_fct = getattr(self, "loss_fct", None)  # RecBole's BPR has none: it calls its own `loss`
+        loss_fct = getattr(self, "loss_fct", None)
         if not isinstance(loss_fct, CatalogueCrossEntropy):
             yield
             return
@@ -175,13 +203,17 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
         finally:
             loss_fct.catalogue = loss_fct.collisions = None
 
-    def _collisions(self, catalogue: StepCatalogue, interaction: Any) -> Tensor:
-        """Candidates that stand in a target's own row: bool, one line per target."""
+    def _collisions(self, catalogue: StepCatalogue, interaction: Any) -> Collisions:
+        """Candidates that stand in a target's own row."""
+        return RowCollisions.among(catalogue.ids, *self._rows_of_targets(interaction))
+
+    def _rows_of_targets(self, interaction: Any) -> tuple[Tensor, Tensor]:
+        """The items of each row, its targets among them, (B, W), and the row of each target, (T,)."""
         targets, inputs = interaction[self.POS_ITEM_ID], interaction[self.ITEM_SEQ]
         if targets.dim() == 1:
-            return history_collisions(catalogue, inputs, torch.arange(len(inputs), device=inputs.device))
-        row = (targets > 0).nonzero()[:, 0]
-        return history_collisions(catalogue, torch.cat([inputs, targets], dim=1), row)
+            row = torch.arange(len(inputs), device=inputs.device)
+            return torch.cat([inputs, targets[:, None]], dim=1), row
+        return torch.cat([inputs, targets], dim=1), (targets > 0).nonzero()[:, 0]
 
     def _sequence_loss(self, interaction: Any) -> Tensor:
         """The loss at every position of every row, averaged over positions.
@@ -191,11 +223,27 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
         targets = interaction[self.POS_ITEM_ID]
         is_target = targets > 0
         states = self.sequence_output(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])[is_target]
-        targets = targets[is_target]
+        return self._state_loss(states, targets[is_target], is_target, interaction)
+
+    def _state_loss(self, states: Tensor, targets: Tensor, is_target: Tensor | None, interaction: Any) -> Tensor:
+        """The loss of states, (T, D), whose product with an item's vector is its score; ``targets`` are ids, (T,)."""
         if self.pixel_loss_type == "CE":
-            return self.loss_fct(states @ self.ranked(self.item_tower.candidates()).T, targets)
-        negatives = interaction[self.NEG_ITEM_ID][is_target]
-        return self.loss_fct(self._score(states, targets), self._score(states, negatives))
+            return self.loss_fct(PendingScores(states, self.ranked(self.item_tower.candidates())), targets)
+        positive = self._score(states, targets)
+        if CATALOGUE_NEGATIVE in interaction:
+            negatives = interaction[CATALOGUE_NEGATIVE]
+            loss = SharedNegativeLoss(self.pixel_loss_type, self._negative_collisions(negatives, interaction))
+            return loss(states, positive, self.ranked(self.item_tower(negatives)))
+        negatives = interaction[self.NEG_ITEM_ID]
+        return self.loss_fct(positive, self._score(states, negatives if is_target is None else negatives[is_target]))
+
+    def _negative_collisions(self, negatives: Tensor, interaction: Any) -> Collisions:
+        """Shared negatives, sorted ids (K,), that stand in a target's own row."""
+        return RowCollisions.among(negatives, *self._rows_of_targets(interaction))
+
+    def row_output(self, interaction: Any) -> Tensor:
+        """Vectors of rows with one target, (B, D), whose product with an item's vector is the score."""
+        return self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])  # type: ignore[attr-defined]
 
     def _score(self, states: Tensor, ids: Tensor) -> Tensor:
         return (states * self.ranked(self.item_tower(ids))).sum(-1)

@@ -10,6 +10,7 @@ from recbole.model.loss import BPRLoss
 from torch import nn
 
 from recbole_pixel.catalogue import StepCatalogue
+from recbole_pixel.data.loader import CATALOGUE_NEGATIVE
 
 if TYPE_CHECKING:
     from recbole_pixel.model.pixel_mixin import PixelMixin
@@ -72,6 +73,8 @@ def check_trial_step(model: PixelMixin, parent: str) -> None:
 def _run(model: Any, batch: Interaction, parent: str) -> None:
     try:
         model.loss_in_step(model.item_tower.catalogue, batch)
+        if model.shared_negatives and model.train_rows == "prefix":
+            _check_scores(model, batch)
         reads_ahead = model.train_rows == "sequence" and model.is_causal and _reads_ahead(model, batch)
     except Exception as error:
         raise TypeError(
@@ -85,6 +88,13 @@ def _run(model: Any, batch: Interaction, parent: str) -> None:
             f"{type(model).__name__} cannot be trained with train_rows sequence: in {parent}, the state at a position "
             f"depends on the items behind it, which hold its target; leave sequence out of row_kinds"
         )
+
+
+def _check_scores(model: Any, batch: Interaction) -> None:
+    """Shared negatives are scored here and not by the parent: its own scores must be the same."""
+    scores = model._score(model.row_output(batch), batch[model.ITEM_ID])
+    if not torch.allclose(scores, model.predict(batch), atol=1e-5):
+        raise ValueError("its scores are no products of its states and the items' vectors, as shared_negatives asks")
 
 
 def _reads_ahead(model: Any, batch: Interaction) -> bool:
@@ -117,12 +127,15 @@ def _trial_batch(model: Any, n_items: int) -> Interaction:
         model.ITEM_SEQ_LEN: length,
         model.POS_ITEM_ID: targets,
     }
-    if model.pixel_loss_type != "CE":
+    if model.shared_negatives:
+        fields[CATALOGUE_NEGATIVE] = torch.arange(1, n_items + 1)
+    elif model.pixel_loss_type != "CE":
         fields[model.NEG_ITEM_ID] = torch.where(targets > 0, targets % n_items + 1, 0)
     return Interaction({field: values.to(model.device) for field, values in fields.items()})
 
 
 def _trial_pairs(model: Any, n_items: int) -> Interaction:
     """Two pairs of a user and an item, each with a negative."""
-    fields = {model.USER_ID: [1, 1], model.ITEM_ID: [1, n_items], model.NEG_ITEM_ID: [n_items, 1]}
+    fields = {model.USER_ID: [1, 1], model.ITEM_ID: [1, n_items]}
+    fields[CATALOGUE_NEGATIVE if model.shared_negatives else model.NEG_ITEM_ID] = [1, n_items]
     return Interaction({field: torch.tensor(ids, device=model.device) for field, ids in fields.items()})

@@ -65,10 +65,10 @@ class PixelBERT4Rec(PixelMixin, BERT4Rec):
             row[self.NEG_ITEM_ID] = torch.cat([negatives[:, :1], negatives], dim=1)
         return super().loss_in_step(catalogue, Interaction(row))
 
-    def _collisions(self, catalogue: StepCatalogue, interaction: Any) -> Tensor:
+    def _rows_of_targets(self, interaction: Any) -> tuple[Tensor, Tensor]:
         seen = interaction[self.ITEM_SEQ]
         shown = {self.ITEM_SEQ: seen.masked_fill(seen == self.mask_token, 0)}
-        return super()._collisions(catalogue, {**shown, self.POS_ITEM_ID: interaction[self.POS_ITEM_ID]})
+        return super()._rows_of_targets({**shown, self.POS_ITEM_ID: interaction[self.POS_ITEM_ID]})
 
     def sequence_output(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
         """Hidden states at all positions: ids (B, L), the mask's among them, to (B, L, D)."""
