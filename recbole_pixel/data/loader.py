@@ -13,9 +13,11 @@ from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 
 from recbole_pixel.data.plan import BatchPlan
+from recbole_pixel.data.rank_rows import RANK_TARGETS, RankRows
 from recbole_pixel.data.ring import Ring
 from recbole_pixel.data.sampling import draw_distinct, draw_negatives, log_inclusion
 from recbole_pixel.data.stored_inputs import StoredInputs
+from recbole_pixel.distributed import share, world_size
 
 CATALOGUE_ID = "catalogue_id"  # field: sorted distinct ids of the step, the padding first, (U,)
 CATALOGUE_INPUT = "catalogue_input"  # field: their arrays, without the padding's, (U - 1, ...)
@@ -34,20 +36,26 @@ class PixelTrainDataLoader(AbstractDataLoader):
 
     The item inputs are the model's (:attr:`inputs` is set by ``PixelTrainer``); without them, the model fetches them
     itself.
+
+    Where several ranks train, each plans the whole batch and draws the same: every rank takes its own rows of it, and,
+    with ``gather_negatives``, the same catalogue, of which it fetches its share (:mod:`recbole_pixel.distributed`).
     """
 
     inputs: StoredInputs | None = None
 
     def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = True) -> None:
         if not config["single_spec"]:
-            raise NotImplementedError("pixel models train on one device; start them without nproc and world_size")
+            raise NotImplementedError(
+                "pixel models do not train by RecBole's nproc and world_size; use `recbole-pixel train --nproc N`, or "
+                "torchrun and run_recbole_pixel.py"
+            )
         self.plan = dataset.row_plan(config["train_rows"])
         super().__init__(config, dataset, sampler, shuffle=shuffle)
         self.epoch = 0
         self.negative_field = config["NEG_PREFIX"] + dataset.iid_field
         self.is_ranked = config["loss_type"] == "CE"
         self.n_shared = config["shared_negatives"]
-        self.extra = self._count_extra(config)
+        self.extra, self.gathers = self._count_extra(config), config["gather_negatives"]
         self.masks = self.extra is not None if config["mask_collisions"] == "auto" else config["mask_collisions"]
         self.candidates = self._candidates(dataset)
         self.is_candidate = np.zeros(dataset.item_num, dtype=bool)
@@ -80,30 +88,48 @@ class PixelTrainDataLoader(AbstractDataLoader):
     def __iter__(self) -> Iterator[Interaction]:
         rng = np.random.default_rng([self.config["seed"], self.epoch])
         self.epoch += 1
-        return iter(Prefetcher(self._batches(rng), Ring(self.inputs, self.config["device"])))
+        ring = Ring(self.inputs, self.config["device"])
+        return iter(Prefetcher(self._batches(rng), ring, shares_items=self.gathers))
 
     def _batches(self, rng: np.random.Generator) -> Iterator[Interaction]:
         for plan in self.plan.batches(rng if self.shuffle else None, self.step):
             yield self._batch(rng, plan)
 
     def _batch(self, rng: np.random.Generator, plan: BatchPlan) -> Interaction:
-        fields = {**plan.fields, self._dataset.iid_field: plan.targets}
-        negatives = np.zeros((0, 0), dtype=np.int64)
-        if not self.is_ranked and self.n_shared:
-            negatives = draw_distinct(rng, self.candidates, self.n_shared)
-        elif not self.is_ranked:
-            negatives = draw_negatives(rng, self.candidates, plan.targets.shape, plan.collides)
-            negatives[plan.targets == 0] = 0
-            fields[self.negative_field] = negatives
+        negatives = self._negatives(rng, plan)
+        rows = RankRows(plan.targets) if world_size() > 1 else None
+        own = plan if rows is None else plan.part(rows.own)
+        fields = {**own.fields, self._dataset.iid_field: own.targets}
+        if negatives.shape == plan.targets.shape:
+            fields[self.negative_field] = negatives if rows is None else negatives[rows.own]
         if plan.is_flat:
             one_a_row = (self._dataset.iid_field, self.negative_field)
             fields = {field: ids[:, 0] if field in one_a_row else ids for field, ids in fields.items()}
-        catalogue = self._catalogue(rng, plan, negatives)
+        if rows is None or self.gathers:
+            catalogue = self._catalogue(rng, plan, negatives, own)
+        else:
+            catalogue = self._catalogue(rng, own, fields.get(self.negative_field, negatives), own)
         batch = {field: torch.from_numpy(np.ascontiguousarray(values)) for field, values in fields.items()}
-        return Interaction({**batch, **{field: torch.from_numpy(values) for field, values in catalogue.items()}})
+        batch |= {field: torch.from_numpy(values) for field, values in catalogue.items()}
+        return Interaction(batch if rows is None else {**batch, RANK_TARGETS: rows.n_targets})
 
-    def _catalogue(self, rng: np.random.Generator, plan: BatchPlan, negatives: np.ndarray) -> dict[str, np.ndarray]:
-        """The step's catalogue: every item that the batch names, each once; none where all items are."""
+    def _negatives(self, rng: np.random.Generator, plan: BatchPlan) -> np.ndarray:
+        """Items drawn to be ranked below the targets, (B, T); some for all targets, (K,); none for cross entropy."""
+        if self.is_ranked:
+            return np.zeros((0, 0), dtype=np.int64)
+        if self.n_shared:
+            return draw_distinct(rng, self.candidates, self.n_shared)
+        negatives = draw_negatives(rng, self.candidates, plan.targets.shape, plan.collides)
+        negatives[plan.targets == 0] = 0
+        return negatives
+
+    def _catalogue(
+        self, rng: np.random.Generator, plan: BatchPlan, negatives: np.ndarray, own: BatchPlan | None = None
+    ) -> dict[str, np.ndarray]:
+        """The step's catalogue: every item that the batch names, each once; none where all items are.
+
+        ``own`` plans the rows that are trained on here, where others train on the rest of the batch.
+        """
         is_whole = self.is_ranked and self.extra is None
         if is_whole and self._dataset.cold is None and not self.masks:
             return {}
@@ -117,8 +143,9 @@ class PixelTrainDataLoader(AbstractDataLoader):
             fields[CATALOGUE_NEGATIVE] = ranked = negatives
         else:
             ranked = ids if self.is_ranked and self.masks else ids[:0]
-        if len(ranked) and plan.own is not None:
-            fields[CATALOGUE_OWN] = positions_of(ranked, *plan.own())
+        consumed = (own or plan).own
+        if len(ranked) and consumed is not None:
+            fields[CATALOGUE_OWN] = positions_of(ranked, *consumed())
         return fields
 
     def _named(self, rng: np.random.Generator, plan: BatchPlan, negatives: np.ndarray) -> np.ndarray:
@@ -142,10 +169,11 @@ class Prefetcher:
     Args:
         batches: what to run.
         ring: fetches inputs; bounds how far the thread runs ahead.
+        shares_items: whether ranks that train together fetch a share of them each.
     """
 
-    def __init__(self, batches: Iterator[Interaction], ring: Ring) -> None:
-        self.batches, self.ring = batches, ring
+    def __init__(self, batches: Iterator[Interaction], ring: Ring, shares_items: bool = False) -> None:
+        self.batches, self.ring, self.shares_items = batches, ring, shares_items
         self.ready: queue.Queue[Any] = queue.Queue()
         self.stopped = threading.Event()
 
@@ -175,7 +203,8 @@ class Prefetcher:
                     return
                 sent = Interaction(self.ring.send(batch.interaction))
                 if self.ring.inputs is not None and CATALOGUE_ID in batch:
-                    sent[CATALOGUE_INPUT] = self.ring.fetch(slot, batch[CATALOGUE_ID][1:])
+                    ids = batch[CATALOGUE_ID][1:]
+                    sent[CATALOGUE_INPUT] = self.ring.fetch(slot, ids[share(len(ids))] if self.shares_items else ids)
                 self.ready.put((sent, slot))
             self.ready.put(None)
         except BaseException as error:  # handed to the training thread, which raises it

@@ -25,6 +25,7 @@ class BatchPlan:
         collides: which of the drawn items, (B, T), must be no negatives of their row.
         n_occurrences: how many draws of an item the batch stands for, in the chance of being in its catalogue.
         is_flat: whether fields hold one target a row, (B,), as RecBole's rows do.
+        part: plans the batch of these rows only, by their numbers.
         own: gives rows and item ids, each (E,), that are not ranked against the row's target; None where a row's
             ``inputs`` and ``targets`` say it.
     """
@@ -35,6 +36,7 @@ class BatchPlan:
     collides: Callable[[Ints], Ints]
     n_occurrences: int
     is_flat: bool
+    part: Callable[[Ints], BatchPlan]
     own: Callable[[], tuple[Ints, Ints]] | None = None
 
 
@@ -101,7 +103,12 @@ class SequencePlan:
             dataset.item_list_length_field: length,
         }
         collides = stands_in(np.concatenate([inputs, wanted], axis=1))
-        return BatchPlan(fields, wanted, inputs, collides, self._n_occurrences(start, length), self.is_flat)
+        n_occurrences = self._n_occurrences(start, length)
+
+        def part(rows: Ints) -> BatchPlan:
+            return self._batch(start[rows], length[rows], targets[rows], width)
+
+        return BatchPlan(fields, wanted, inputs, collides, n_occurrences, self.is_flat, part)
 
     @staticmethod
     def _n_occurrences(start: Ints, length: Ints) -> int:
@@ -174,6 +181,7 @@ class PairPlan:
             collides=lambda drawn: self.owned.of(users[:, None], drawn),
             n_occurrences=len(index),
             is_flat=True,
+            part=lambda rows: self._batch(index[rows]),
             own=lambda: self.pairs.consumed_rows(self.starts[index], self.n_owned[users]),
         )
 
