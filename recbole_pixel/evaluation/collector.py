@@ -12,6 +12,7 @@ from torch import Tensor
 from recbole_pixel.evaluation.lazy_scores import LazyScores
 from recbole_pixel.evaluation.positives import Positives
 from recbole_pixel.evaluation.score_blocks import Whole
+from recbole_pixel.evaluation.sieve import Sieves
 from recbole_pixel.evaluation.top_items import top_items
 
 NEEDS_ALL_SCORES = ("rec.score", "data.label")
@@ -27,6 +28,7 @@ class BlockCollector(Collector):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.parts: dict[str, list[Tensor]] = {}
+        self.sieves = Sieves()
 
     def eval_batch_collect(self, scores_tensor: Any, interaction: Any, positive_u: Tensor, positive_i: Tensor) -> None:
         """Collects a batch.
@@ -44,7 +46,7 @@ class BlockCollector(Collector):
         blocks = scores_tensor.blocks if isinstance(scores_tensor, LazyScores) else Whole(scores_tensor)
         positives = Positives.of(positive_u.to(self.device), positive_i.to(self.device), blocks.shape)
         if self.register.need("rec.items") or self.register.need("rec.topk"):
-            items = top_items(blocks, max(self.topk))
+            items = top_items(blocks, max(self.topk), self.sieves)
             self._collect("rec.items", lambda: items)
             self._collect("rec.topk", lambda: positives.hits(items))
         self._collect("rec.meanrank", lambda: positives.mean_ranks(blocks))
@@ -58,4 +60,5 @@ class BlockCollector(Collector):
         for name, parts in self.parts.items():
             self.data_struct.set(name, torch.cat(parts))
         self.parts = {}
+        self.sieves.forget()
         return super().get_data_struct()

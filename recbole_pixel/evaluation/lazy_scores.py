@@ -184,7 +184,7 @@ def _applied(function: Callable[..., Any], operands: Sequence[Any]) -> Any:
         if not fits:
             return function(*_computed(operands))
     parts = tuple(operand.blocks if isinstance(operand, LazyScores) else operand for operand in operands)
-    return LazyScores(_Cell(Applied(function, parts, shape)), is_flat)
+    return LazyScores(_Cell(Applied(function, parts, shape, lazy[0].blocks.device)), is_flat)
 
 
 def _computed(values: Any) -> Any:

@@ -17,10 +17,14 @@ class ScoreBlocks(Protocol):
 
     Attributes:
         shape: (B, N).
+        device: where they are computed.
     """
 
     @property
     def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def device(self) -> torch.device: ...
 
     def block(self, rows: Rows, columns: slice) -> Tensor:
         """Scores of some users and a stretch of items, (R, W); a tensor that the caller may write into."""
@@ -37,6 +41,10 @@ class Product:
     def shape(self) -> tuple[int, int]:
         return self.users.shape[0], self.items.shape[1]
 
+    @property
+    def device(self) -> torch.device:
+        return self.items.device
+
     def block(self, rows: Rows, columns: slice) -> Tensor:
         return self.users[rows] @ self.items[:, columns]
 
@@ -51,6 +59,10 @@ class Whole:
     def shape(self) -> tuple[int, int]:
         return self.scores.shape[0], self.scores.shape[1]
 
+    @property
+    def device(self) -> torch.device:
+        return self.scores.device
+
     def block(self, rows: Rows, columns: slice) -> Tensor:
         found = self.scores[rows, columns]
         return found.clone() if isinstance(rows, slice) else found
@@ -63,6 +75,7 @@ class Applied:
     function: Callable[..., Tensor]
     operands: tuple[Any, ...]
     shape: tuple[int, int]
+    device: torch.device
 
     def block(self, rows: Rows, columns: slice) -> Tensor:
         return self.function(*(self._part(operand, rows, columns) for operand in self.operands))
@@ -96,6 +109,10 @@ class ColumnFilled:
     def shape(self) -> tuple[int, int]:
         return self.scores.shape
 
+    @property
+    def device(self) -> torch.device:
+        return self.scores.device
+
     def block(self, rows: Rows, columns: slice) -> Tensor:
         found = self.scores.block(rows, columns)
         if columns.start <= self.column < columns.stop:
@@ -115,7 +132,7 @@ class PairsFilled:
 
     def __init__(self, scores: ScoreBlocks, rows: Tensor, columns: Tensor, value: float) -> None:
         order = columns.argsort()
-        self.scores, self.shape, self.value = scores, scores.shape, value
+        self.scores, self.shape, self.device, self.value = scores, scores.shape, scores.device, value
         self.rows, self.columns = rows[order], columns[order]
 
     def block(self, rows: Rows, columns: slice) -> Tensor:

@@ -1,0 +1,154 @@
+"""Products in bf16, which a processor with instructions for it makes in half the time, as a sieve for the exact ones.
+
+How far a rounded product can be off is known (Cauchy and Schwarz), so nothing that belongs among the best is lost: what
+passes the sieve is scored again, in full precision, and ranked by that.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from recbole_pixel.evaluation.score_blocks import ColumnFilled, PairsFilled, Product, Rows, ScoreBlocks
+from recbole_pixel.encoder.precision import cpu_has_bf16
+
+NUMBERS = 2**28  # of a rounded table, at most: 512 MB
+LINES = 4096  # vectors rounded, or scored again, at a time
+
+
+class RoundedItems:
+    """All items' vectors in bf16.
+
+    Args:
+        items: vectors, transposed, (D, N).
+
+    Attributes:
+        vectors: (N, D).
+        longest: length of the longest of them.
+        error: length of the longest difference between a vector and its rounded one.
+    """
+
+    def __init__(self, items: Tensor) -> None:
+        vectors = items.T
+        self.vectors = torch.empty(vectors.shape, dtype=torch.bfloat16)
+        longest, error = [], []
+        for exact, rounded in zip(vectors.split(LINES), self.vectors.split(LINES), strict=True):
+            rounded.copy_(exact)
+            longest.append(exact.norm(dim=1).max())
+            error.append((exact - rounded.float()).norm(dim=1).max())
+        self.longest, self.error = torch.stack(longest).max(), torch.stack(error).max()
+
+    def slack(self, users: Tensor) -> Tensor:
+        """Twice what a product with rounded ``users`` (B, D) can be off before it is rounded itself: (B, 1)."""
+        rounded = users.bfloat16().float()
+        own_error, length = ((users - rounded).norm(dim=1), users.norm(dim=1))
+        summing = 4 * users.shape[1] * 2.0**-24  # of D products in float32, relative to the lengths
+        off = own_error * self.longest + (length + own_error) * self.error + summing * length * self.longest
+        return 2 * off[:, None]
+
+
+@dataclass(frozen=True)
+class RoundedProduct:
+    """:class:`~recbole_pixel.evaluation.score_blocks.Product` of rounded vectors: users (B, D) and items (N, D)."""
+
+    users: Tensor
+    items: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.users.shape[0], self.items.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self.items.device
+
+    def block(self, rows: Rows, columns: slice) -> Tensor:
+        return self.users[rows] @ self.items[columns].T
+
+
+def product_in(scores: ScoreBlocks) -> Product | None:
+    """The one product that ``scores`` are, but for masked ones; None where they are more than that."""
+    while isinstance(scores, (ColumnFilled, PairsFilled)):
+        scores = scores.scores
+    return scores if isinstance(scores, Product) else None
+
+
+def with_product(scores: ScoreBlocks, product: ScoreBlocks) -> ScoreBlocks:
+    """``scores``, masked alike, with another product in the place of theirs."""
+    if isinstance(scores, ColumnFilled):
+        return replace(scores, scores=with_product(scores.scores, product))
+    if isinstance(scores, PairsFilled):
+        masked = copy.copy(scores)
+        masked.scores = with_product(scores.scores, product)
+        return masked
+    return product
+
+
+class Sieve:
+    """The scores of a batch, from rounded vectors.
+
+    Args:
+        scores: one product, some of it masked.
+        product: that product.
+        items: its items, rounded.
+
+    Attributes:
+        coarse: the same scores, from rounded vectors, and rounded themselves.
+        slack: see :class:`~recbole_pixel.evaluation.search.Search`; (B, 1).
+    """
+
+    def __init__(self, scores: ScoreBlocks, product: Product, items: RoundedItems) -> None:
+        self.product = product
+        self.coarse = with_product(scores, RoundedProduct(product.users.bfloat16(), items.vectors))
+        self.slack = items.slack(product.users)
+
+    def exact(self, rows: slice, columns: Tensor, wanted: Tensor) -> Tensor:
+        """Exact scores of those of ``columns`` (R, C) that are ``wanted``, bool (R, C); -inf of the others."""
+        places = wanted.nonzero(as_tuple=True)
+        users, vectors = self.product.users[rows], self.product.items.T
+        pairs = zip(places[0].split(LINES), columns[places].split(LINES), strict=True)
+        found = [(users[row] * vectors[column]).sum(1) for row, column in pairs]
+        scores = torch.full(columns.shape, -torch.inf)
+        scores[places] = torch.cat(found)
+        return scores
+
+
+class Sieves:
+    """Rounds the items of an evaluation when they are met for the second time, unchanged; and forgets them behind it.
+
+    Vectors that a model makes anew for each batch would be rounded anew, too; that is not worth it.
+    """
+
+    def __init__(self) -> None:
+        self.seen: Tensor | None = None
+        self.version = 0
+        self.rounded: RoundedItems | None = None
+        self.is_worth_it = cpu_has_bf16() and torch.backends.mkldnn.is_available()  # other multiplications sum in bf16
+
+    def of(self, scores: ScoreBlocks) -> Sieve | None:
+        """A sieve of ``scores``, or None where they are computed as fast as they are."""
+        product = product_in(scores)
+        if product is None or not self.is_worth_it or not _can_be_rounded(product.items):
+            return None
+        items = product.items
+        if self.seen is None or self.seen.data_ptr() != items.data_ptr() or self.version != items._version:
+            self.seen, self.version, self.rounded = items, items._version, None
+            return None
+        if self.rounded is None:
+            self.rounded = RoundedItems(items)
+        return Sieve(scores, product, self.rounded)
+
+    def note(self, n_unsure: int, n_rows: int) -> None:
+        """Takes down in how many rows of a batch the sieve was too coarse."""
+        self.is_worth_it = self.is_worth_it and 8 * n_unsure <= n_rows
+
+    def forget(self) -> None:
+        """To be called when an evaluation ends: vectors change behind it."""
+        self.seen = self.rounded = None
+
+
+def _can_be_rounded(items: Tensor) -> bool:
+    return items.dtype == torch.float32 and items.numel() <= NUMBERS and not items.is_inference()
