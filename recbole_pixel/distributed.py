@@ -62,7 +62,8 @@ def process_group(device: torch.device) -> Iterator[None]:
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=STEP_TIMEOUT)
-    _host = dist.new_group(backend="gloo", timeout=PREPARING_TIMEOUT)
+    host: Any = dist.new_group(backend="gloo", timeout=PREPARING_TIMEOUT)
+    _host = host
     yield  # after an error the group stays: ending it would wait for ranks that do not come
     _host = None
     dist.destroy_process_group()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -11,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_pixel.catalogue import StepCatalogue
+from recbole_pixel.distributed import gather_shares, share
 from recbole_pixel.encoder.chunks import bytes_kept, fitting_chunk, run_in_chunks, sees_the_batch
 from recbole_pixel.encoder.standardising import Standardising
+from recbole_pixel.tower import Tower
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "none": nn.Identity,
@@ -29,61 +30,6 @@ class ItemInputs(Protocol):
 
     def fetch(self, ids: Tensor) -> Tensor:
         """Arrays of items with ``ids`` >= 1, shape (U,), on the CPU: shape (U, ...)."""
-
-
-class Tower(nn.Module):
-    """What towers share: the catalogue of a step, and rows that belong to no item.
-
-    Such rows, the mask of a masked language model for one, are looked up by the ids behind the last item's, are learnt
-    in any tower, and are never ranked.
-    """
-
-    num_embeddings: int
-    learnt: nn.Embedding | None
-    catalogue: StepCatalogue | None = None
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.register_module("learnt", None)
-
-    @contextmanager
-    def step(
-        self,
-        ids: Tensor | None,
-        arrays: Tensor | None = None,
-        log_q: Tensor | None = None,
-        is_candidate: Tensor | None = None,
-    ) -> Iterator[StepCatalogue | None]:
-        """Computes the vectors of a step's items, once; within it, look-ups by id read them.
-
-        Args:
-            ids: sorted distinct ids, the first of them 0, shape (U,); None for the whole catalogue.
-            arrays: inputs of an encoder without the padding's, shape (U - 1, ...); fetched here when None.
-            log_q: see :class:`~recbole_pixel.catalogue.StepCatalogue`; shape (U,).
-            is_candidate: likewise.
-        """
-        self.catalogue = self._catalogue_of(ids, arrays, log_q, is_candidate)
-        try:
-            yield self.catalogue
-        finally:
-            self.catalogue = None
-
-    def _catalogue_of(
-        self, ids: Tensor | None, arrays: Tensor | None, log_q: Tensor | None, is_candidate: Tensor | None
-    ) -> StepCatalogue | None:
-        raise NotImplementedError
-
-    def add_rows(self, rows: Tensor) -> None:
-        """Gives the ids from ``num_embeddings`` on vectors that start as ``rows``, shape (R, D)."""
-        self.learnt = nn.Embedding(rows.shape[0], rows.shape[1], _weight=rows.detach().clone())
-
-    def _look_up(self, ids: Tensor, items: Callable[[Tensor], Tensor]) -> Tensor:
-        """Vectors of ``ids`` (...): items' by ``items``, learnt rows for those behind; shape (..., D)."""
-        if self.learnt is None:
-            return items(ids)
-        is_learnt = ids >= self.num_embeddings
-        rows = self.learnt((ids - self.num_embeddings).clamp(min=0))
-        return torch.where(is_learnt[..., None], rows, items(ids.masked_fill(is_learnt, 0)))
 
 
 class IDTower(Tower, nn.Embedding):
@@ -130,9 +76,15 @@ class ItemTower(Tower):
         chunk: items per encoder pass when the table is built.
         train_chunk: items whose activations a training step holds at a time, see :mod:`recbole_pixel.encoder.chunks`;
             None for all, ``auto`` for all that fit into the free memory, as it is found before the first step.
+
+    Attributes:
+        shares_steps: whether several ranks take the same steps, in which each encodes a share of the items.
+        shares_table: whether they ask for the table at the same time, of which each encodes a share.
     """
 
     padding_idx = 0
+    shares_steps = False
+    shares_table = False
 
     def __init__(
         self,
@@ -214,9 +166,13 @@ class ItemTower(Tower):
     ) -> StepCatalogue:
         if ids is None:
             ids = torch.arange(self.num_embeddings, device=self.device)
+        n_items = len(ids) - 1
+        own = ids[1:][share(n_items)] if self.shares_steps else ids[1:]
         if arrays is None:
-            arrays = self.inputs.fetch(ids[1:].cpu())
-        vectors = self.encode_items(ids[1:], arrays.to(self.device, non_blocking=True))
+            arrays = self.inputs.fetch(own.cpu())
+        vectors = self.encode_items(own, arrays.to(self.device, non_blocking=True))
+        if self.shares_steps:
+            vectors = gather_shares(vectors, n_items)
         return StepCatalogue(ids, F.pad(vectors, (0, 0, 1, 0)), log_q, is_candidate)
 
     @property
@@ -262,12 +218,15 @@ class ItemTower(Tower):
         table = torch.zeros(self.num_embeddings, self.embedding_dim, device=self.device)
         for ids, arrays in self._in_chunks():
             table[ids] = self.encode_items(ids, arrays).float()
+        if self.shares_table:
+            n_items = self.num_embeddings - 1
+            table[1:] = gather_shares(table[1:][share(n_items)], n_items)
         return table
 
     def _in_chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Ids (U,) and arrays (U, ...) of all items but the padding, ``chunk`` items at a time."""
-        for start in range(1, self.num_embeddings, self.chunk):
-            ids = torch.arange(start, min(start + self.chunk, self.num_embeddings))
+        """Ids (U,) and arrays (U, ...) of all items but the padding, or of this rank's, ``chunk`` items at a time."""
+        own = torch.arange(1, self.num_embeddings)
+        for ids in (own[share(len(own))] if self.shares_table else own).split(self.chunk):
             yield ids.to(self.device), self.inputs.fetch(ids).to(self.device)
 
     def drop_table(self) -> None:

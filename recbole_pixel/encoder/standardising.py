@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from recbole_pixel.distributed import gather_on_host
+
 
 class Standardising(nn.Module):
     """A fixed shift and scale of features, after which they have zero mean and unit deviation over a catalogue.
@@ -32,28 +34,40 @@ class Standardising(nn.Module):
     def fit(self, blocks: Iterable[Tensor]) -> None:
         """Sets the map to that of all features; features that are all alike keep their scale.
 
-        Mean and squared deviations are summed up block by block, in float64 (Chan et al., 1979): features of a whole
-        catalogue need not be held at once.
+        Where several ranks train, each gives the features of a share of the items.
 
         Args:
             blocks: features of some items each, (n, F).
         """
-        n_items = 0
-        center = torch.zeros_like(self.center, dtype=torch.float64)
-        squares = center.new_zeros(())
-        for block in blocks:
-            features = block.double()
-            n_items += len(features)
-            mean = features.mean(0)
-            moved = mean - center
-            squares += (features - mean).square().sum()
-            squares += moved.square().sum() * (len(features) * (n_items - len(features)) / n_items)
-            center += moved * (len(features) / n_items)
-        deviation = (squares / (n_items * len(center))).sqrt()
-        self.center.copy_(center)
+        own = _moments(map(_moments_of_block, blocks), len(self.center))
+        moments = _moments(gather_on_host(own[None]), len(self.center))
+        deviation = (moments[1] / (moments[0] * len(self.center))).sqrt()
+        self.center.copy_(moments[2:])
         self.deviation.copy_(deviation if deviation > 0 else torch.ones(()))
 
     def forward(self, features: Tensor) -> Tensor:
         """Shape (U, F) to (U, F), in float32: autocast would round away small differences of large numbers."""
         with torch.autocast(features.device.type, enabled=False):
             return (features.float() - self.center) / self.deviation
+
+
+def _moments_of_block(features: Tensor) -> Tensor:
+    """Number, squared deviations and mean of ``features`` (n, F): float64 (2 + F,), on the CPU."""
+    block = features.double()
+    mean = block.mean(0)
+    squares = (block - mean).square().sum()
+    return torch.cat([torch.tensor([float(len(block)), squares.item()], dtype=torch.float64), mean.cpu()])
+
+
+def _moments(parts: Iterable[Tensor], n_features: int) -> Tensor:
+    """The moments of all features from those of their parts, (2 + F,) each.
+
+    They are summed up in float64 (Chan et al., 1979): features of a whole catalogue need not be held at once.
+    """
+    n_items, squares, center = 0.0, 0.0, torch.zeros(n_features, dtype=torch.float64)
+    for part in parts:
+        n_more, squares_more, moved = part[0].item(), part[1].item(), part[2:] - center
+        n_items += n_more
+        squares += squares_more + moved.square().sum().item() * (n_more * (n_items - n_more) / n_items)
+        center += moved * (n_more / n_items)
+    return torch.cat([torch.tensor([n_items, squares], dtype=torch.float64), center])
