@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from recbole.data.interaction import Interaction
 from recbole.utils import get_trainer
 from torch import nn
 from worlds import colour_world, random_rows, write_inter
@@ -117,6 +118,86 @@ def test_gradients_are_clipped(trainer_of):
         lengths[limit] = (torch.cat([p.detach().flatten() for p in trainer.model.parameters()]) - before).norm().item()
     assert lengths[None] > 1e-2
     assert lengths[1e-3] == pytest.approx(1e-3, rel=1e-3)
+
+
+def rows_of(batch: Interaction, rows: slice) -> Interaction:
+    """Some rows of a batch, without the catalogue that was planned for all of them."""
+    fields = {field: batch[field] for field in batch.columns if not field.startswith("catalogue_")}
+    return Interaction({field: values[rows] for field, values in fields.items()})
+
+
+@pytest.mark.parametrize("loss_type", ["BPR", "BCE"])
+def test_accumulated_batches_move_the_weights_as_one_batch_of_all_their_rows(trainer_of, loss_type):
+    """Batches of unlike numbers of targets, and clipping, which sees the whole gradient."""
+    own = {"loss_type": loss_type, "learner": "sgd", "learning_rate": 1.0, "clip_grad_norm": {"max_norm": 0.05}}
+    ends = {}
+    for parts in ([slice(0, 16)], [slice(0, 3), slice(3, 9), slice(9, 16)]):
+        trainer, loaders = trainer_of(**own, accumulate_steps=len(parts), shuffle=False)
+        batch = next(iter(loaders[0]))
+        targets = [int((rows_of(batch, rows)["item_id"] > 0).sum()) for rows in parts]
+        before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+        trainer.model.train()
+        for rows in parts:
+            assert all(map(torch.equal, before, trainer.model.parameters())), "nothing moves before the last"
+            trainer._train_step(rows_of(batch, rows), trainer.model.calculate_loss)
+        ends[len(parts)] = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+        assert not all(map(torch.equal, before, ends[len(parts)]))
+    assert len(set(targets)) > 1
+    for one, three in zip(ends[1], ends[3], strict=True):
+        assert torch.allclose(one, three, atol=1e-6)
+
+
+def test_the_optimiser_steps_once_for_each_group_of_batches_the_last_incomplete_one_too(trainer_of):
+    trainer, loaders = trainer_of(
+        accumulate_steps=3, train_batch_size=4, lr_schedule="cosine", warmup_steps=2, learning_rate=0.5, epochs=2
+    )
+    n_batches = len(loaders[0])
+    assert n_batches % 3, "else the last group is complete"
+    rates: list[float] = []
+    trainer.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    trainer.fit(loaders[0], None, saved=False, verbose=False)
+    n_steps = 2 * -(-n_batches // 3)
+    factor = learning_rate_factor("cosine", 2, n_steps)
+    assert rates == pytest.approx([0.5 * factor(step) for step in range(n_steps)])
+
+
+def test_a_group_of_no_batches_is_refused(trainer_of):
+    with pytest.raises(ValueError, match="accumulate_steps is 0; expected 1 or more"):
+        trainer_of(accumulate_steps=0)
+
+
+@pytest.mark.parametrize(("learner", "fused"), [("adamw", True), ("adam", True), ("sgd", True), ("rmsprop", False)])
+def test_optimisers_work_in_one_pass_where_they_can_and_move_the_weights_alike(trainer_of, learner, fused):
+    ends = []
+    for in_one_pass in (True, False):
+        trainer, loaders = trainer_of(learner=learner, epochs=1)
+        assert all(bool(group.get("fused")) == fused for group in trainer.optimizer.param_groups)
+        for group in trainer.optimizer.param_groups if fused and not in_one_pass else ():
+            group["fused"] = False
+        trainer.fit(loaders[0], None, saved=False, verbose=False)
+        ends.append([parameter.detach() for parameter in trainer.model.parameters()])
+    for one, other in zip(*ends, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="only a CUDA device can tell when the host waits for it")
+@pytest.mark.parametrize(
+    "own", [{"item_tower": "id"}, {"item_tower": "image", "tune": "top:1", "batch_norm": "frozen"}]
+)
+def test_a_step_never_waits_for_the_device(tmp_path, trainer_of, own):
+    trainer, loaders = trainer_of(colour_world(tmp_path, n_users=10), **own, precision="bf16")
+    trainer.fit(loaders[0], None, saved=False, verbose=False)  # the first steps build kernels and tables
+    trainer.model.train()
+    for interaction in loaders[0]:
+        batch = interaction.to(trainer.device)
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            loss = trainer._train_step(batch, trainer.model.calculate_loss)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert math.isfinite(loss.item())
 
 
 @pytest.mark.parametrize("broken_at", [0, 3])

@@ -61,7 +61,7 @@ def bytes_kept(function: Callable[[Tensor], Tensor], module: nn.Module, arrays: 
 
             hooks = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
             with hooks, torch.enable_grad(), torch.compiler.set_stance("force_eager"):
-                output = function(arrays[:1].expand(n_items, *arrays.shape[1:]).contiguous())
+                output = function(torch.cat([arrays[:1]] * n_items))
             sizes.append(sum(kept.values()))
             del output
     return (sizes[1] - sizes[0]) / 2

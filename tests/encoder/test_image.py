@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from recbole_pixel.encoder import ImageEncoder
+from recbole_pixel.encoder.compiling import has_compiler
 from recbole_pixel.encoder.tuning import Tuning
 
 
@@ -79,3 +80,54 @@ def test_the_trunks_identity_changes_with_weights_cut_and_size():
     one = encoder(tune="top:1").trunk_identity()
     for other in (encoder(tune="top:1"), encoder(tune="top:2"), encoder(tune="top:1", image_size=64)):
         assert other.trunk_identity() != one
+
+
+def test_channels_last_is_a_layout_and_changes_no_result():
+    whole = {}
+    for channels_last in (True, False):
+        torch.manual_seed(0)
+        model = encoder(tune="top:1", batch_norm="frozen", channels_last=channels_last).train()
+        weight = model.backbone.layer4[0].conv1.weight
+        assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+        model(torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)).square().sum().backward()
+        whole[channels_last] = (weight.grad, model.trunk_identity())
+    assert torch.allclose(whole[True][0], whole[False][0], atol=1e-4 * whole[True][0].abs().max())
+    assert whole[True][1] == whole[False][1], "kept activations serve both"
+
+
+@pytest.mark.parametrize(("name", "expected"), [("resnet18", True), ("vit_tiny_patch16_224", False)])
+def test_convolutional_encoders_are_channels_last_by_themselves(name, expected):
+    model = ImageEncoder(name, weights="random", tune="full", image_size=32)
+    kernels = [weight for weight in model.parameters() if weight.dim() == 4 and weight.shape[2] > 1]
+    assert {weight.is_contiguous(memory_format=torch.channels_last) for weight in kernels} == {expected}
+
+
+def test_compiling_without_a_compiler_says_what_to_do(monkeypatch):
+    monkeypatch.setattr("recbole_pixel.encoder.compiling.shutil.which", lambda name: None)
+    with pytest.raises(RuntimeError, match=r"no C\+\+ compiler.*compile: False"):
+        encoder(compile=True)
+
+
+def test_unknown_modes_of_compiling_are_refused():
+    with pytest.raises(ValueError, match="compile is 'fast'; expected False, True or one of default"):
+        encoder(compile="fast")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_encoder_gives_the_same_for_any_number_of_pictures():
+    torch.manual_seed(0)
+    model = ImageEncoder("vit_tiny_patch16_224", weights="random", tune="top:1", image_size=32, compile=True).train()
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    weight = model.backbone.blocks[-1].mlp.fc1.weight
+    for n_items in (5, 7, 3):
+        activations = model.trunk(torch.randint(0, 256, (n_items, 3, 32, 32), dtype=torch.uint8))
+        found = []
+        for features in (model.head(activations), model._run_head(activations)):
+            model.zero_grad()
+            (features * torch.linspace(-1, 1, 192)).sum().backward()
+            found.append((features, weight.grad))
+        assert torch.allclose(found[0][0], found[1][0], atol=1e-5)
+        assert torch.allclose(found[0][1], found[1][1], atol=1e-4 * found[1][1].abs().max())
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1, "one program for any number"
