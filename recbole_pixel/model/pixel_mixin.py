@@ -12,7 +12,6 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_pixel.catalogue import StepCatalogue
-from recbole_pixel.collisions import Collisions, RowCollisions
 from recbole_pixel.data.loader import (
     CATALOGUE_CANDIDATE,
     CATALOGUE_ID,
@@ -24,10 +23,11 @@ from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
 from recbole_pixel.model.item_parameters import OneMoreItem, check_undeclared, hold_at_zero, place_tower, split_table
 from recbole_pixel.model.setting_ranges import check_counts
+from recbole_pixel.model.state_losses import StateLosses
 from recbole_pixel.model.stored_kind import VECTORS, StoredKind
 from recbole_pixel.model.trial_step import check_parent, check_trial_step
-from recbole_pixel.objective import CatalogueCrossEntropy, PairwiseCrossEntropy, SharedNegativeLoss
-from recbole_pixel.pending_scores import KeepPending, PendingScores
+from recbole_pixel.objective import CatalogueCrossEntropy, PairwiseCrossEntropy
+from recbole_pixel.pending_scores import KeepPending
 from recbole_pixel.score_chunks import fits_at_once
 
 
@@ -40,7 +40,7 @@ class _CheckedWhenBuilt(type):
         return model
 
 
-class PixelMixin(metaclass=_CheckedWhenBuilt):
+class PixelMixin(StateLosses, metaclass=_CheckedWhenBuilt):
     """Put before a RecBole class: ``class PixelX(PixelMixin, X)``.
 
     The parent's ``forward``, ``calculate_loss``, ``predict`` and ``full_sort_predict`` stay as they are: they look
@@ -72,11 +72,6 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
     loss_types: tuple[str, ...] = ("CE", "BPR", "BCE")
 
     n_items: int
-    ITEM_SEQ: str
-    ITEM_SEQ_LEN: str
-    ITEM_ID: str
-    POS_ITEM_ID: str
-    NEG_ITEM_ID: str
     input_type = InputType.PAIRWISE  # our loader draws negatives where the loss wants them, whatever RecBole infers
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -88,11 +83,10 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
         self.pixel_loss_type = loss_type
         self.train_rows = config["train_rows"]
         self.mask_collisions, self.shared_negatives = config["mask_collisions"], config["shared_negatives"]
-        self._all_positions = False
         if isinstance(self, SequentialRecommender):
             check_parent(self, config, dataset, self._parent_name())
         if loss_type == "CE":
-            self.loss_fct: nn.Module = CatalogueCrossEntropy(config["log_q_correction"])
+            self.loss_fct = CatalogueCrossEntropy(config["log_q_correction"])
         elif loss_type == "BCE":
             self.loss_fct = PairwiseCrossEntropy()
 
@@ -116,7 +110,7 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
 
     @classmethod
     def _parent_name(cls) -> str:
-        return next(base.__name__ for base in cls.__mro__ if not issubclass(base, PixelMixin))
+        return next(base.__name__ for base in cls.__mro__ if not issubclass(base, StateLosses))
 
     @property
     def item_tower(self) -> IDTower | ItemTower:
@@ -202,76 +196,6 @@ class PixelMixin(metaclass=_CheckedWhenBuilt):
             yield
         finally:
             loss_fct.catalogue = loss_fct.collisions = None
-
-    def _collisions(self, catalogue: StepCatalogue, interaction: Any) -> Collisions:
-        """Candidates that stand in a target's own row."""
-        return RowCollisions.among(catalogue.ids, *self._rows_of_targets(interaction))
-
-    def _rows_of_targets(self, interaction: Any) -> tuple[Tensor, Tensor]:
-        """The items of each row, its targets among them, (B, W), and the row of each target, (T,)."""
-        targets, inputs = interaction[self.POS_ITEM_ID], interaction[self.ITEM_SEQ]
-        if targets.dim() == 1:
-            row = torch.arange(len(inputs), device=inputs.device)
-            return torch.cat([inputs, targets[:, None]], dim=1), row
-        return torch.cat([inputs, targets], dim=1), (targets > 0).nonzero()[:, 0]
-
-    def _sequence_loss(self, interaction: Any) -> Tensor:
-        """The loss at every position of every row, averaged over positions.
-
-        ``interaction`` carries inputs, targets and negatives of shape (B, L), padded with 0.
-        """
-        targets = interaction[self.POS_ITEM_ID]
-        is_target = targets > 0
-        states = self.sequence_output(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])[is_target]
-        return self._state_loss(states, targets[is_target], is_target, interaction)
-
-    def _state_loss(self, states: Tensor, targets: Tensor, is_target: Tensor | None, interaction: Any) -> Tensor:
-        """The loss of states, (T, D), whose product with an item's vector is its score; ``targets`` are ids, (T,)."""
-        if self.pixel_loss_type == "CE":
-            return self.loss_fct(PendingScores(states, self.ranked(self.item_tower.candidates())), targets)
-        positive = self._score(states, targets)
-        if CATALOGUE_NEGATIVE in interaction:
-            negatives = interaction[CATALOGUE_NEGATIVE]
-            loss = SharedNegativeLoss(self.pixel_loss_type, self._negative_collisions(negatives, interaction))
-            return loss(states, positive, self.ranked(self.item_tower(negatives)))
-        negatives = interaction[self.NEG_ITEM_ID]
-        return self.loss_fct(positive, self._score(states, negatives if is_target is None else negatives[is_target]))
-
-    def _negative_collisions(self, negatives: Tensor, interaction: Any) -> Collisions:
-        """Shared negatives, sorted ids (K,), that stand in a target's own row."""
-        return RowCollisions.among(negatives, *self._rows_of_targets(interaction))
-
-    def row_output(self, interaction: Any) -> Tensor:
-        """Vectors of rows with one target, (B, D), whose product with an item's vector is the score."""
-        return self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])  # type: ignore[attr-defined]
-
-    def _score(self, states: Tensor, ids: Tensor) -> Tensor:
-        return (states * self.ranked(self.item_tower(ids))).sum(-1)
-
-    def ranked(self, vectors: Tensor) -> Tensor:
-        """What states are multiplied with, from the tower's ``vectors`` (..., D); these, unless a model says more."""
-        return vectors
-
-    def extra_loss(self) -> Tensor | float:
-        """What the parent adds to the loss of its rows, for ``sequence`` rows; 0 unless a model says more."""
-        return 0.0
-
-    def sequence_output(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Hidden states at all positions: item ids (B, L) to (B, L, D).
-
-        The parent's ``forward`` picks the last real position by ``gather_indexes``; here it is told not to.
-        """
-        self._all_positions = True
-        try:
-            return self.forward(item_seq, item_seq_len)  # type: ignore[attr-defined]
-        finally:
-            self._all_positions = False
-
-    def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
-        """RecBole's, or ``output`` (B, L, D) whole while :meth:`sequence_output` runs."""
-        if self._all_positions:
-            return output
-        return super().gather_indexes(output, gather_index)  # type: ignore[misc]
 
 
 @contextmanager
