@@ -73,8 +73,8 @@ class ColdItems:
         cold_items = items[cold]
         index = np.repeat(cold_before[first][cases] - (np.cumsum(n_seen) - n_seen), n_seen) + np.arange(n_seen.sum())
         return cls(
-            is_cold, users[cases], items[cases], warm_before[first][cases], history[cases],
-            cold_items[index], np.append(0, np.cumsum(n_seen)),
+            is_cold, users[cases].astype(np.int64), items[cases].astype(np.int64), warm_before[first][cases],
+            history[cases], cold_items[index].astype(np.int64), np.append(0, np.cumsum(n_seen)),
         )  # fmt: skip
 
     def __len__(self) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
 
 from recbole_pixel.data.history import Histories
 from recbole_pixel.data.items import PixelItems
@@ -22,8 +24,13 @@ class PixelGeneralDataset(PixelItems, TimeSplitDataset):
     pairs: Histories
 
     def _set_first_apart(self) -> None:
-        self._hold_out_cold_items()
-        self.histories = Histories(self.inter_feat[self.uid_field].numpy(), self.inter_feat[self.iid_field].numpy())
+        users, items = self.inter_feat[self.uid_field].numpy(), self.inter_feat[self.iid_field].numpy()
+        warm = self._hold_out_cold_items(users, items)
+        if warm is not None:
+            users, items = users[warm], items[warm]
+            index = torch.from_numpy(warm)
+            self.inter_feat = Interaction({field: self.inter_feat[field][index] for field in self.inter_feat})
+        self.histories = Histories(users, items)
         super()._set_first_apart()
 
     def build(self) -> list[Dataset]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from recbole.data.dataset import Dataset
-from recbole.data.interaction import Interaction
 
 from recbole_pixel.data.cold import ColdItems, draw_cold_items
 from recbole_pixel.data.pictures import drop_items_without, open_image_store
@@ -43,16 +41,19 @@ class PixelItems:
             )
         return super().build()  # type: ignore[misc]
 
-    def _hold_out_cold_items(self) -> None:
-        """Takes the interactions of cold items out; ``inter_feat`` is sorted by user and time."""
+    def _hold_out_cold_items(self, users: np.ndarray, items: np.ndarray) -> np.ndarray | None:
+        """Positions of the interactions that remain when those of cold items went, or None where all do.
+
+        Args:
+            users: ids, (n,), sorted.
+            items: ids, (n,), each user's in the order of time.
+        """
         dataset: Any = self
         config = dataset.config
         if not config["cold_items"]:
-            return
-        users, items = self.inter_feat[dataset.uid_field].numpy(), self.inter_feat[dataset.iid_field].numpy()
+            return None
         split = config["seed"] if config["cold_split"] is None else config["cold_split"]
         tokens = dataset.field2id_token[dataset.iid_field]
         is_cold = draw_cold_items(tokens, np.unique(items), config["cold_items"], int(split))
         self.cold = ColdItems.of(users, items, is_cold)
-        warm = torch.from_numpy(np.flatnonzero(~is_cold[items]))
-        self.inter_feat = Interaction({field: self.inter_feat[field][warm] for field in self.inter_feat})
+        return np.flatnonzero(~is_cold[items])

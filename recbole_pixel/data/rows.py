@@ -44,28 +44,36 @@ class Rows:
 AnyRows = TypeVar("AnyRows", Rows, Ints)
 
 
-def chunk_targets(targets: Ints, max_length: int) -> Rows:
-    """Training rows that have every target exactly once, cut from the newest of each user's.
+def runs_of(targets: Ints) -> Rows:
+    """Stretches of consecutive numbers in the sorted distinct ``targets`` (n,)."""
+    firsts = np.flatnonzero(np.diff(targets, prepend=-2) != 1)
+    return Rows(targets[firsts].astype(np.int64), np.diff(firsts, append=len(targets)))
+
+
+def places_in(runs: Rows) -> Ints:
+    """Every position in ``runs``, in their order: int64 (sum of lengths,)."""
+    before = np.cumsum(runs.length) - runs.length
+    return np.repeat(runs.start - before, runs.length) + np.arange(int(runs.length.sum()))
+
+
+def chunk_targets(runs: Rows, max_length: int) -> Rows:
+    """Training rows that have every target exactly once, cut from the newest of each run.
 
     Args:
-        targets: sorted distinct positions of targets in the flat array; the element before a target is its user's.
+        runs: positions of targets in the flat array; a run is one user's, and the element before it, too.
         max_length: targets per row.
 
     Returns:
-        Rows whose inputs are ``start .. start + length - 1`` and whose targets are one further.
+        Rows whose inputs are ``start .. start + length - 1`` and whose targets are one further, those of a run in the
+        order of time.
     """
-    if len(targets) == 0:
-        return Rows(np.zeros(0, np.int64), np.zeros(0, np.int64))
-    is_last = np.ones(len(targets), dtype=bool)
-    is_last[:-1] = targets[1:] != targets[:-1] + 1
-    run = np.cumsum(is_last) - is_last
-    last_of_run = np.flatnonzero(is_last)[run]
-    from_end = last_of_run - np.arange(len(targets))
-    is_chunk_end = from_end % max_length == 0
-    chunk_end = targets[is_chunk_end]
-    chunk = np.cumsum(is_chunk_end) - is_chunk_end
-    length = np.bincount(chunk, minlength=len(chunk_end)).astype(np.int64)
-    return Rows(chunk_end - length, length)
+    runs = runs[np.flatnonzero(runs.length > 0)]
+    n_chunks = -(-runs.length // max_length)
+    run = np.repeat(np.arange(len(runs)), n_chunks)
+    newer = np.repeat(np.cumsum(n_chunks), n_chunks) - np.arange(len(run)) - 1
+    end = (runs.start + runs.length)[run] - newer * max_length
+    length = np.minimum(end - runs.start[run], max_length)
+    return Rows(end - length - 1, length)
 
 
 def newest_rows(rows: AnyRows, users: Ints, n_rows: int) -> AnyRows:

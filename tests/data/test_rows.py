@@ -3,7 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recbole_pixel.data.rows import Rows, chunk_targets, expand_prefixes, gather_windows, newest_rows, user_starts
+from recbole_pixel.data.rows import (
+    Rows,
+    chunk_targets,
+    expand_prefixes,
+    gather_windows,
+    newest_rows,
+    places_in,
+    runs_of,
+    user_starts,
+)
 
 
 def test_user_starts():
@@ -13,7 +22,7 @@ def test_user_starts():
 
 def test_chunks_have_every_target_once_and_are_cut_from_the_newest():
     # one user at 0..7 (targets 1..7), one at 8..9 (target 9)
-    rows = chunk_targets(np.array([1, 2, 3, 4, 5, 6, 7, 9]), max_length=3)
+    rows = chunk_targets(runs_of(np.array([1, 2, 3, 4, 5, 6, 7, 9])), max_length=3)
     assert list(zip(rows.start.tolist(), rows.length.tolist(), strict=True)) == [(0, 1), (1, 3), (4, 3), (8, 1)]
 
 
@@ -23,14 +32,16 @@ def test_chunks_of_random_targets_cover_them_exactly(seed, max_length):
     rng = np.random.default_rng(seed)
     targets = np.flatnonzero(rng.random(200) < 0.8)[1:]
     targets = targets[targets > 0]
-    rows = chunk_targets(targets, max_length)
+    runs = runs_of(targets)
+    assert places_in(runs).tolist() == targets.tolist()
+    rows = chunk_targets(runs, max_length)
     covered = np.concatenate([np.arange(s + 1, s + n + 1) for s, n in zip(rows.start, rows.length, strict=True)])
     assert covered.tolist() == targets.tolist()
     assert rows.length.max() <= max_length
 
 
 def test_no_targets_make_no_rows():
-    assert len(chunk_targets(np.zeros(0, int), 5)) == 0
+    assert len(chunk_targets(runs_of(np.zeros(0, int)), 5)) == 0
 
 
 def test_newest_rows_keeps_the_last_of_each_user():

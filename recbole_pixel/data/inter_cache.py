@@ -1,0 +1,121 @@
+"""Columns of an ``.inter`` file as arrays on disk, so that a file is parsed once; they are memory-mapped when read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from recbole_pixel.data.inter_file import Column, InterFile, Tokens, digest_of
+from recbole_pixel.store.durable import MANIFEST, beside, write_json
+
+FORMAT = "recbole_pixel.inter.1"
+SETTLED = 2 * 10**9
+"""Nanoseconds after which a file's times tell of any further write: clocks of file systems are coarse."""
+
+
+class InterCache:
+    """The cached columns of one file, read with one choice of columns.
+
+    Args:
+        folder: where caches lie.
+        path: the atomic file.
+        kinds: its columns by their names in the header, ``token`` or ``float``.
+        separator: between fields.
+    """
+
+    def __init__(self, folder: Path, path: Path, kinds: Mapping[str, str], separator: str) -> None:
+        shaped_by = json.dumps([FORMAT, path.name, dict(kinds), separator])
+        self.path, self.kinds = path, kinds
+        self.folder = folder / f"{path.name}-{sha256(shaped_by.encode()).hexdigest()[:12]}"
+
+    def load(self) -> dict[str, Column] | None:
+        """The columns, or None where the file changed, or the cache is not there or damaged."""
+        try:
+            manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+            if manifest["format"] != FORMAT or not self._is_of_this_file(manifest):
+                return None
+            return {name: self._load_column(number, kind) for number, (name, kind) in enumerate(self.kinds.items())}
+        except (OSError, ValueError, KeyError, TypeError, EOFError, pa.ArrowException):
+            return None
+
+    def save(self, inter: InterFile, state: Mapping[str, int]) -> None:
+        """Writes the columns under a temporary name and renames them.
+
+        Args:
+            inter: what was read.
+            state: :func:`file_state` from before it was read; if the file changed since, nothing is written.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        if not _is_same(state, file_state(self.path)):
+            return
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = beside(self.folder, f".{os.getpid()}-{time.time_ns()}.partial")
+        partial.mkdir()
+        try:
+            for number, column in enumerate(inter.columns.values()):
+                _save_column(partial, number, column)
+            write_json(partial / MANIFEST, {"format": FORMAT, "sha256": inter.digest, "state": dict(state)})
+            if self.folder.exists():
+                os.rename(self.folder, partial / "replaced")
+            os.rename(partial, self.folder)
+            shutil.rmtree(self.folder / "replaced", ignore_errors=True)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _is_of_this_file(self, manifest: dict[str, Any]) -> bool:
+        """By size and times where these are settled, else by its hash, whose answer is noted."""
+        state, known = file_state(self.path), manifest["state"]
+        if _is_same(state, known) and known["changed"] + SETTLED < known["seen"]:
+            return True
+        if state["size"] != known["size"] or digest_of(self.path) != manifest["sha256"]:
+            return False
+        if _is_same(state, file_state(self.path)) and os.access(self.folder, os.W_OK):
+            write_json(self.folder / MANIFEST, {**manifest, "state": state})
+        return True
+
+    def _load_column(self, number: int, kind: str) -> Column:
+        values = np.load(self.folder / f"{number}.npy", mmap_mode="r")
+        if kind == "float":
+            return values
+        with pa.memory_map(str(self.folder / f"{number}.arrow")) as stream:
+            names = pa.ipc.open_file(stream).read_all().column(0)
+        return Tokens(values, names.chunk(0))
+
+
+def file_state(path: Path) -> dict[str, int]:
+    """Size and times of a file in nanoseconds, and when they were ``seen``."""
+    found = path.stat()
+    return {
+        "size": found.st_size,
+        "modified": found.st_mtime_ns,
+        "changed": max(found.st_mtime_ns, found.st_ctime_ns),
+        "seen": time.time_ns(),
+    }
+
+
+def _is_same(one: Mapping[str, int], other: Mapping[str, int]) -> bool:
+    return all(one[key] == other[key] for key in ("size", "modified", "changed"))
+
+
+def _save_column(folder: Path, number: int, column: Column) -> None:
+    with open(folder / f"{number}.npy", "wb") as stream:
+        np.save(stream, column.codes if isinstance(column, Tokens) else column)
+        os.fsync(stream.fileno())
+    if isinstance(column, Tokens):
+        table = pa.table({"names": column.names})
+        with (
+            pa.OSFile(str(folder / f"{number}.arrow"), "wb") as sink,
+            pa.ipc.new_file(sink, table.schema) as writer,
+        ):
+            writer.write_table(table, max_chunksize=max(1, len(column.names)))
