@@ -49,7 +49,7 @@ def read_records(handle: int, record_bytes: int, positions: np.ndarray, out: np.
             n_read = os.preadv(handle, [part], offset)
             if not n_read:
                 raise OSError(
-                    f"the file ends at byte {offset}, record {positions[start]} lies behind: it was cut short"
+                    f"the file ends at byte {offset}, record {offset // record_bytes} lies behind: it was cut short"
                 )
             part, offset = part[n_read:], offset + n_read
 

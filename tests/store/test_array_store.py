@@ -105,6 +105,46 @@ def _sum(store: ArrayStore) -> int:
     return int(store.gather(np.arange(50)[::-1]).sum())
 
 
+def test_a_preloaded_store_gives_the_same_arrays(tmp_path: Path):
+    store = write(tmp_path / "pixels")
+    store.preload()
+    assert np.array_equal(store.gather(np.arange(49, -1, -1)), VALUES[::-1])
+    assert np.array_equal(pickle.loads(pickle.dumps(store)).gather(np.arange(50)), VALUES)
+    with pytest.raises(ValueError, match="open it with mapped=True"):
+        ArrayStore(tmp_path / "pixels", mapped=False).preload()
+
+
+def test_preloading_reads_every_page(tmp_path: Path):
+    """What is resident of the map, as the kernel counts it."""
+    values = np.zeros((200, 4096 * 16), np.uint8)
+    store = write(tmp_path / "large", values, [str(i) for i in range(200)])
+
+    def resident() -> int:
+        lines = Path("/proc/self/smaps").read_text().split(str(store.path / "data.bin"))[1:]
+        return sum(int(lines.split("Rss:")[1].split()[0]) for lines in lines)
+
+    assert resident() == 0
+    store.preload()
+    assert resident() == values.nbytes // 1024
+
+
+@pytest.mark.parametrize("n_records", [0, 1, 31, 32, 100, 5000])
+def test_many_threads_read_what_one_reads(tmp_path: Path, n_records: int):
+    write(tmp_path / "pixels")
+    positions = np.random.default_rng(n_records).integers(0, 50, n_records)
+    found = ArrayStore(tmp_path / "pixels", mapped=False).gather(positions)
+    assert np.array_equal(found, VALUES[positions])
+
+
+def test_an_error_of_any_reading_thread_is_raised(tmp_path: Path):
+    store = ArrayStore(write(tmp_path / "pixels").path, mapped=False)
+    store.gather(np.arange(50))
+    os.truncate(store.path / "data.bin", 45 * 60)
+    assert np.array_equal(store.gather(np.tile(np.arange(45), 9)), np.tile(VALUES[:45], (9, 1, 1, 1)))
+    with pytest.raises(OSError, match="record 45 lies behind"):
+        store.gather(np.tile(np.arange(50), 9))
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_other_processes(store: ArrayStore, method: str):
