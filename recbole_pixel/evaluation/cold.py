@@ -12,6 +12,7 @@ from torch import Tensor
 from recbole_pixel.data.cold import ColdItems
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
 from recbole_pixel.data.rows import gather_windows
+from recbole_pixel.distributed import gather_shares, share
 
 TOP = 10
 
@@ -22,7 +23,7 @@ def evaluate_cold(model: Any, dataset: Any, device: torch.device, batch_size: in
 
     Each case asks for the cold item a user consumed, given the warm items consumed before, or, of a general model,
     given the user's id: their first warm item was trained on. What the user consumed before, warm or cold, is not
-    ranked against it.
+    ranked against it. Where several processes train, each ranks a share of the cases.
 
     Args:
         model: a sequential or general recommender of RecBole.
@@ -40,8 +41,9 @@ def evaluate_cold(model: Any, dataset: Any, device: torch.device, batch_size: in
     ranks: dict[str, list[Tensor]] = {"all": [none], "cold": [none]}
     n_ranked: dict[str, list[Tensor]] = {"all": [none], "cold": [none]}
     is_cold = torch.from_numpy(cold.is_cold).to(device)
-    for first in range(0, len(cold), batch_size):
-        part = slice(first, min(first + batch_size, len(cold)))
+    own = share(len(cold))
+    for first in range(own.start, own.stop, batch_size):
+        part = slice(first, min(first + batch_size, own.stop))
         interaction = _cases(dataset, cold, part)
         scores = model.full_sort_predict(interaction.to(device)).view(part.stop - part.start, -1).float()
         targets = torch.from_numpy(cold.targets[part]).to(device)
@@ -52,7 +54,9 @@ def evaluate_cold(model: Any, dataset: Any, device: torch.device, batch_size: in
     return {
         "n_items": int(cold.is_cold.sum()),
         "cases": len(cold),
-        **{name: _summary(torch.cat(ranks[name]), torch.cat(n_ranked[name])) for name in ranks},
+        **{
+            name: _summary(*(gather_shares(torch.cat(x[name]), len(cold)) for x in (ranks, n_ranked))) for name in ranks
+        },
     }
 
 

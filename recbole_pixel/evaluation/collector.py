@@ -56,9 +56,20 @@ class BlockCollector(Collector):
             self.parts.setdefault(name, []).append(rows())
 
     def get_data_struct(self) -> Any:
-        """What was collected, the users of a batch behind those of the batch before; forgotten here."""
+        """What was collected, the users of a batch behind those of the batch before; forgotten here.
+
+        RecBole's moves all to the host, counts and numbers too, which cannot be moved: metrics that need them
+        (``ItemCoverage``, ``GiniIndex`` and the like) fail there.
+        """
         for name, parts in self.parts.items():
             self.data_struct.set(name, torch.cat(parts))
         self.parts = {}
         self.sieves.forget()
-        return super().get_data_struct()
+        numbers = {name: value for name, value in self.data_struct._data_dict.items() if not hasattr(value, "cpu")}
+        for name in numbers:
+            del self.data_struct[name]
+        struct = super().get_data_struct()
+        for name, value in numbers.items():
+            struct.set(name, value)
+            self.data_struct.set(name, value)
+        return struct

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from recbole_pixel.evaluation.score_blocks import ColumnFilled, PairsFilled, Product, Rows, ScoreBlocks
 from recbole_pixel.encoder.precision import cpu_has_bf16
+from recbole_pixel.evaluation.score_blocks import ColumnFilled, PairsFilled, Product, Rows, ScoreBlocks
 
 NUMBERS = 2**28  # of a rounded table, at most: 512 MB
 LINES = 4096  # vectors rounded, or scored again, at a time
