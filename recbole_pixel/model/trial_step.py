@@ -77,11 +77,12 @@ def _run(model: Any, batch: Interaction, parent: str) -> None:
             _check_scores(model, batch)
         reads_ahead = model.train_rows == "sequence" and model.is_causal and _reads_ahead(model, batch)
     except Exception as error:
+        shared = f", shared_negatives {model.shared_negatives}" if model.shared_negatives else ""
         raise TypeError(
             f"{type(model).__name__} cannot be trained with train_rows {model.train_rows} and loss_type "
-            f"{model.pixel_loss_type}: in a trial step with {len(model.item_tower.catalogue.ids) - 1} items, {parent} "
-            f"failed with {type(error).__name__}: {error}. A pixel model sees the items of its batch only, by their "
-            f"global ids, and the fields {', '.join(batch.columns)}"
+            f"{model.pixel_loss_type}{shared}: in a trial step with {len(model.item_tower.catalogue.ids) - 1} items, "
+            f"{parent} failed with {type(error).__name__}: {error}. A pixel model sees the items of its batch "
+            f"only, by their global ids, and the fields {', '.join(batch.columns)}"
         ) from error
     if reads_ahead:
         raise TypeError(
@@ -94,7 +95,7 @@ def _check_scores(model: Any, batch: Interaction) -> None:
     """Shared negatives are scored here and not by the parent: its own scores must be the same."""
     scores = model._score(model.row_output(batch), batch[model.ITEM_ID])
     if not torch.allclose(scores, model.predict(batch), atol=1e-5):
-        raise ValueError("its scores are no products of its states and the items' vectors, as shared_negatives asks")
+        raise ValueError("its scores are no products of its states and the items' vectors")
 
 
 def _reads_ahead(model: Any, batch: Interaction) -> bool:

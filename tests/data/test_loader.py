@@ -20,6 +20,7 @@ from recbole_pixel.data.loader import (
     CATALOGUE_ID,
     CATALOGUE_INPUT,
     CATALOGUE_LOG_Q,
+    CATALOGUE_NEGATIVE,
     PixelTrainDataLoader,
     Prefetcher,
 )
@@ -146,6 +147,28 @@ def test_negatives_never_stand_in_their_row(loader_of, train_rows, loss_type):
             assert not ((negatives[:, :, None] == own[:, None, :]) & (negatives > 0)[:, :, None]).any()
             drawn |= set(negatives[negatives > 0].tolist())
     assert drawn == set(range(1, loader._dataset.item_num)), "every item is drawn at some time"
+
+
+@pytest.mark.parametrize("train_rows", ["sequence", "prefix"])
+def test_shared_negatives_are_drawn_once_a_step_none_twice(loader_of, train_rows):
+    loader = loader_of(train_rows=train_rows, shared_negatives=7, cold_items=0.25)
+    counts: Counter[int] = Counter()
+    for _ in range(200 // len(loader)):
+        for batch in epoch_of(loader):
+            assert "neg_item_id" not in batch
+            negatives = batch[CATALOGUE_NEGATIVE]
+            assert torch.equal(negatives.unique(), negatives), "sorted and distinct"
+            assert len(negatives) == 7
+            named = torch.cat([batch["item_id_list"].flatten(), batch["item_id"].flatten(), negatives])
+            assert torch.equal(batch[CATALOGUE_ID][1:], named[named > 0].unique())
+            counts.update(negatives.tolist())
+    assert set(counts) == set(np.flatnonzero(~loader._dataset.cold.is_cold[1:]) + 1), "every item but the cold ones"
+    assert max(counts.values()) < 2 * min(counts.values()), "uniformly, however often an item is consumed"
+
+
+def test_more_shared_negatives_than_items_are_all_items(loader_of):
+    loader = loader_of(shared_negatives=1000)
+    assert epoch_of(loader)[0][CATALOGUE_NEGATIVE].tolist() == list(range(1, loader._dataset.item_num))
 
 
 def test_a_user_who_owns_everything_does_not_stall_the_step():

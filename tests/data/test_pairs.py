@@ -17,6 +17,7 @@ from recbole_pixel.data.loader import (
     CATALOGUE_ID,
     CATALOGUE_INPUT,
     CATALOGUE_LOG_Q,
+    CATALOGUE_NEGATIVE,
     CATALOGUE_OWN,
     PixelTrainDataLoader,
 )
@@ -136,6 +137,18 @@ def test_marks_come_only_where_they_are_used(loader_of):
         for loss, extra, masks in (("BPR", 0, True), ("CE", 0, "auto"), ("CE", "all", "auto"), ("CE", 0, False))
     }  # fmt: skip
     assert [key for key, value in has_marks.items() if value] == [("CE", 0, "auto")]
+
+
+def test_shared_negatives_that_a_rows_user_consumed_are_marked(loader_of):
+    loader = loader_of(loss_type="BPR", shared_negatives=12)
+    owned, n_marked = owned_of(loader), 0
+    for batch in epoch_of(loader):
+        negatives = batch[CATALOGUE_NEGATIVE].tolist()
+        marked = {(row, negatives[place]) for row, place in batch[CATALOGUE_OWN].tolist()}
+        expected = {(row, item) for row, user in enumerate(batch["user_id"].tolist()) for item in owned[user]}
+        assert marked == {(row, item) for row, item in expected if item in negatives}
+        n_marked += len(marked)
+    assert n_marked > 100
 
 
 def test_log_q_is_of_the_pairs(loader_of):
