@@ -72,10 +72,9 @@ class FastLoading:
 
     def _frame_without_rows(self, path: Path, source: Any) -> pd.DataFrame:
         """RecBole's own reading of the header, which notes types and sources of fields."""
-        dataset: Any = self
-        with tempfile.TemporaryDirectory() as folder, open(path, encoding=dataset.config["encoding"]) as stream:
+        with tempfile.TemporaryDirectory() as folder, open(path, encoding="utf-8") as stream:
             header = Path(folder) / path.name
-            header.write_text(stream.readline().rstrip("\n") + "\n", encoding=dataset.config["encoding"])
+            header.write_text(stream.readline().rstrip("\n") + "\n", encoding="utf-8")
             return super()._load_feat(str(header), source)  # type: ignore[misc]
 
     def _filter_inter_by_user_or_item(self) -> None:
@@ -170,7 +169,7 @@ def wanted_columns(path: Path, config: Any, load: set[str] | None, unload: set[s
         UnreadableError: RecBole must read this file itself, or say what is wrong with it.
     """
     separator = config["field_separator"]
-    if str(config["encoding"]).lower().replace("-", "") != "utf8" or len(separator) != 1:
+    if str(config["encoding"] or "utf-8").lower().replace("-", "") != "utf8" or len(separator) != 1:
         raise UnreadableError(f"encoding {config['encoding']!r}, field_separator {separator!r}")
     with open(path, encoding="utf-8", errors="replace") as stream:
         names = stream.readline().rstrip("\n").split(separator)
