@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from recbole_pixel.encoder.first_token import for_first, only_first_is_read
+
 
 class UnknownStagesError(ValueError):
     """A model whose stages are not known here can be frozen or learn in full, but not be cut."""
@@ -104,9 +106,11 @@ def _vision_transformer(model: Any) -> StageChain:
     def stem(x: Tensor) -> Tensor:
         return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(x))))
 
+    block = model.blocks[-1]
+    last = Stage((block,), for_first(block) if only_first_is_read(model) else block)
     return StageChain(
         Stage(_present(model, "patch_embed", "pos_drop", "patch_drop", "norm_pre"), stem),
-        _each(model.blocks),
+        [*_each(model.blocks[:-1]), last],
         Stage(_present(model, "norm", *_HEAD), lambda x: _pooled(model, model.norm(x))),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from recbole_pixel.encoder import ImageEncoder
 from recbole_pixel.encoder.stages import stage_chain
@@ -69,3 +70,23 @@ def test_the_trunk_is_the_same_in_training_and_leaves_no_trace(encoder):
     assert torch.equal(in_eval, in_training)
     for name, buffer in encoder.backbone.named_buffers():
         assert torch.equal(buffer, before[name]), name
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_dinov2"])
+def test_the_last_block_of_a_class_token_is_computed_for_it_alone_with_the_gradients_of_the_whole(name):
+    torch.manual_seed(0)
+    encoder = ImageEncoder(name, weights="random", tune="top:1", image_size=56 if "14" in name else 32).train()
+    activations, backbone = encoder.trunk(pictures(encoder, 3)), encoder.backbone
+    reading = torch.randn(encoder.n_features)
+    found, flops = [], []
+    for run in (encoder.head, lambda x: backbone.forward_head(backbone.norm(backbone.blocks[-1](x)), pre_logits=True)):
+        encoder.zero_grad()
+        with FlopCounterMode(display=False) as counted:
+            features = run(activations)
+        (features * reading).sum().backward()
+        flops.append(counted.get_total_flops())
+        found.append({name: p.grad for name, p in encoder.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, gradient in found[1].items():
+        assert torch.allclose(found[0][name], gradient, atol=1e-5 * gradient.abs().max(), rtol=1e-4), name
+    assert flops[0] < flops[1] / 2
