@@ -6,6 +6,8 @@ from typing import Any
 
 from recbole.config import Config
 
+from recbole_pixel.distributed import own_gpu
+
 
 class CommandConfig(Config):
     """Settings whose values are typed already: RecBole would ``eval`` every string, and read ``sys.argv``.
@@ -16,5 +18,18 @@ class CommandConfig(Config):
     def _convert_config_dict(self, config_dict: Any) -> Any:
         return config_dict
 
+    def _init_device(self) -> None:
+        own = own_gpu(_listed(self.external_config_dict.get("gpu_id")))
+        if own is not None:
+            self.final_config_dict["gpu_id"] = own
+        super()._init_device()
+
     def _load_cmd_line(self) -> dict[str, Any]:
         return {}
+
+
+def _listed(gpu_id: Any) -> str | None:
+    """``gpu_id`` as RecBole reads it: a number, several of them, or a string of such."""
+    if gpu_id is None or isinstance(gpu_id, str):
+        return gpu_id
+    return ",".join(map(str, gpu_id)) if isinstance(gpu_id, (list, tuple)) else str(gpu_id)

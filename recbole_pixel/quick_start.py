@@ -11,15 +11,19 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+import torch
 from recbole.data import create_dataset, data_preparation
-from recbole.utils import ModelType, get_model, get_trainer, init_logger, init_seed
+from recbole.utils import ModelType, get_model, get_trainer, init_seed
 
 from recbole_pixel import __version__
 from recbole_pixel.config import make_config
 from recbole_pixel.config_files import SettingError
 from recbole_pixel.data.tracked import EXACT
+from recbole_pixel.distributed import first_rank_first, is_first, process_group, rank, world_size
 from recbole_pixel.evaluation.cold import evaluate_cold
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
+from recbole_pixel.evaluation.rank_shares import RankShares
+from recbole_pixel.rank_output import one_tensorboard, start_log
 from recbole_pixel.registry import is_pixel_model
 from recbole_pixel.training import count_parameters
 
@@ -34,6 +38,8 @@ def run(
     saved: bool = True,
 ) -> dict[str, Any]:
     """Trains and evaluates a model of ours or of RecBole.
+
+    In processes that ``torchrun`` started, all of them train one model together, and all return its results.
 
     Args:
         model: its name, such as ``PixelSASRec``, ``SASRec`` or ``Pop``.
@@ -51,21 +57,32 @@ def run(
         SettingError, FileNotFoundError, LookupError: as the settings or the data deserve; the message says what to do.
     """
     config = make_config(model, dataset, config_files, settings)
+    with process_group(config["device"]):
+        return _run(config, saved)
+
+
+def _run(config: Any, saved: bool) -> dict[str, Any]:
+    """One run, by this process or by all ranks together."""
+    trainer_class = _trainer_class(config)
     init_seed(config["seed"], config["reproducibility"])
-    init_logger(config)
+    start_log(config)
     getLogger().info(config)
-    _, train, valid, test = prepare_data(config)
-    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    network = get_model(config["model"])(config, train._dataset).to(config["device"])
+    with first_rank_first():
+        _, train, valid, test = prepare_data(config)
+        init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+        network = get_model(config["model"])(config, train._dataset).to(config["device"])
     getLogger().info(network)
-    trainer = _trainer_class(config)(config, network)
+    with one_tensorboard():
+        trainer = trainer_class(config, network)
+    if not is_first():  # models start alike, and drop out at random, each rank of its own
+        torch.manual_seed(config["seed"] + rank())
     began = time.perf_counter()
     _, best_valid = trainer.fit(train, valid, saved=saved, show_progress=config["show_progress"])
     seconds = time.perf_counter() - began
     is_saved = saved and _learns(config, network)
     result = {
         "model": config["model"],
-        "item_tower": config["item_tower"] if is_pixel_model(model) else None,
+        "item_tower": config["item_tower"] if is_pixel_model(config["model"]) else None,
         "dataset": config["dataset"],
         "seed": config["seed"],
         "mask_history": config["mask_history"],
@@ -78,7 +95,7 @@ def run(
     }
     if getattr(train._dataset, "cold", None) is not None:
         result["cold"] = evaluate_cold(network, train._dataset, config["device"])
-    if config["result_file"]:
+    if config["result_file"] and is_first():
         write_result(result, Path(config["result_file"]))
     return result
 
@@ -136,8 +153,17 @@ def _exact_order(config: Any) -> Iterator[None]:
 
 
 def _trainer_class(config: Any) -> Any:
-    """RecBole's choice of trainer, masking histories."""
+    """RecBole's choice of trainer, masking histories.
+
+    Raises:
+        SettingError: several ranks are to train a model that only one can.
+    """
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])
+    if world_size() > 1 and not issubclass(trainer, RankShares):
+        raise SettingError(
+            f"{config['model']} trains in one process, and {world_size()} were started; models with an item tower that "
+            f"learns train in several: use PixelSASRec with item_tower=id for an ID baseline, or start one process"
+        )
     return trainer if issubclass(trainer, HistoryMaskMixin) else type(trainer.__name__, (HistoryMaskMixin, trainer), {})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,29 +15,35 @@ from tqdm import tqdm
 
 from recbole_pixel.checkpoint import plain_config, read_checkpoint, write_checkpoint
 from recbole_pixel.data.loader import PixelTrainDataLoader
+from recbole_pixel.data.rank_rows import RANK_TARGETS
+from recbole_pixel.distributed import from_first, gather_on_host, is_first, sum_over_ranks, wait_for_all, world_size
 from recbole_pixel.encoder.precision import autocast_type
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
+from recbole_pixel.evaluation.rank_shares import RankShares
 from recbole_pixel.item_tower import ItemTower
+from recbole_pixel.parallel import averaged_over_ranks
 from recbole_pixel.training import Accumulation, fuse, learning_rate_factor, parameter_groups
 
 CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the device
 
 
-class PixelTrainer(HistoryMaskMixin, Trainer):
+class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
     """Trains encoder and recommender with rates of their own; saves plain checkpoints.
 
-    What RecBole's trainer does (early stopping, validation, logging) it does here too.
+    What RecBole's trainer does (early stopping, validation, logging) it does here too. Where several ranks train
+    (:mod:`recbole_pixel.distributed`), each makes one of these, and all call the same methods.
     """
 
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
         stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         name = f"{config['model']}-{config['item_tower']}-{config['dataset']}-{stamp}.pth"
-        self.saved_model_file = os.path.join(self.checkpoint_dir, name)
+        self.saved_model_file = from_first(os.path.join(self.checkpoint_dir, name))
         encodes = config["item_tower"] == "image"
         self.autocast_type = autocast_type(config["precision"], torch.device(self.device), encodes)
         self.scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
         self.accumulation = Accumulation(config["accumulate_steps"])
+        self.over_ranks: torch.nn.parallel.DistributedDataParallel | None = None
         self.epoch_seconds: list[float] = []
         self.epoch_encoded: list[int] = []
 
@@ -65,10 +72,14 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
         if isinstance(train_data, PixelTrainDataLoader):
             train_data.epoch = self.start_epoch  # a resumed run goes on with the batches of the next epoch
         if isinstance(self.tower, ItemTower):
+            self.tower.shares_table = world_size() > 1
             if isinstance(train_data, PixelTrainDataLoader) and not self.model.reads_all_items:
                 train_data.inputs = self.tower.inputs  # type: ignore[assignment]
+                self.tower.shares_steps = train_data.gathers and world_size() > 1
             if self.start_epoch == 0:
                 self.tower.fit_standardising()
+        if world_size() > 1:
+            self.over_ranks = averaged_over_ranks(self.model)
         per_epoch = -(-len(train_data) // self.accumulation.n_batches)
         n_steps, n_done = per_epoch * self.epochs, per_epoch * self.start_epoch
         factor = learning_rate_factor(self.config["lr_schedule"], self.config["warmup_steps"], n_steps)
@@ -81,19 +92,27 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
         """One pass over the training rows; returns the sum of the steps' losses."""
         began, encoded = time.perf_counter(), self.tower.n_encoded
         self.model.train()
-        loss_func = loss_func or self.model.calculate_loss
+        loss_func = loss_func or self.over_ranks or self.model.calculate_loss
         total = torch.zeros((), device=self.device)
         progress = tqdm(train_data, f"Train {epoch_idx:>5}", len(train_data), disable=not show_progress, unit="batch")
         for step, interaction in enumerate(progress):
-            total += self._train_step(interaction.to(self.device), loss_func)
+            with self._gradients_of(step + 1 == len(train_data)):
+                total += self._train_step(interaction.to(self.device), loss_func)
             if step % CHECK_EVERY == 0:
                 self._check_nan(total)
         if self.accumulation.n_done:
             self._update()
+        total = sum_over_ranks(total) / world_size()
         self._check_nan(total)
         self.epoch_seconds.append(time.perf_counter() - began)
-        self.epoch_encoded.append(self.tower.n_encoded - encoded)
+        self.epoch_encoded.append(int(gather_on_host(torch.tensor([self.tower.n_encoded - encoded])).sum()))
         return total.item()
+
+    def _gradients_of(self, is_last: bool) -> AbstractContextManager[Any]:
+        """Within it, ranks keep their gradients to themselves unless the optimiser steps behind the batch."""
+        if self.over_ranks is None or is_last or self.accumulation.is_last:
+            return nullcontext()
+        return self.over_ranks.no_sync()
 
     def _train_step(self, interaction: Any, loss_func: Any) -> torch.Tensor:
         if not self.accumulation.n_done:
@@ -102,10 +121,18 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
             losses = loss_func(interaction)
         loss = torch.stack(losses).sum() if isinstance(losses, tuple) else losses
         loss = loss.sum()  # RecBole's EmbLoss makes it of shape (1,)
-        self.accumulation.backward(loss, (interaction[self.config["ITEM_ID_FIELD"]] > 0).sum())
+        loss, n_targets = self._counted(loss, interaction)
+        self.accumulation.backward(loss, n_targets)
         if self.accumulation.is_full:
             self._update()
         return loss.detach()
+
+    def _counted(self, loss: torch.Tensor, interaction: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """A loss such that its mean over ranks is that of the whole batch; how many targets that batch has."""
+        if RANK_TARGETS not in interaction:
+            return loss, (interaction[self.config["ITEM_ID_FIELD"]] > 0).sum()
+        n_own, n_targets = interaction[RANK_TARGETS]
+        return loss * (n_own * world_size() / n_targets), n_targets
 
     def _update(self) -> None:
         self.accumulation.finish(self.model.parameters())
@@ -123,7 +150,11 @@ class PixelTrainer(HistoryMaskMixin, Trainer):
             )
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        path = kwargs.pop("saved_model_file", self.saved_model_file)
+        if is_first():
+            self._write(epoch, kwargs.pop("saved_model_file", self.saved_model_file), verbose)
+        wait_for_all()
+
+    def _write(self, epoch: int, path: str, verbose: bool) -> None:
         state = {
             "config": plain_config(self.config),
             "epoch": epoch,

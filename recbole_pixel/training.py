@@ -116,6 +116,11 @@ class Accumulation:
         """Whether the optimiser is to step."""
         return self.n_done == self.n_batches
 
+    @property
+    def is_last(self) -> bool:
+        """Whether it will be after the next batch."""
+        return self.n_done + 1 == self.n_batches
+
     def backward(self, loss: Tensor, n_targets: Tensor) -> None:
         """Adds the gradients of a batch's ``loss``, a mean over ``n_targets``, a number that stays on its device."""
         self.n_done += 1

@@ -22,18 +22,37 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--config_files", default="", help='YAML files or presets, separated by spaces: "pixelrec mine.yaml"'
     )
+    parser.add_argument(
+        "--nproc",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train in N processes on this machine, one for each accelerator (default: 1)",
+    )
     parser.set_defaults(func=run, takes_settings=True)
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Trains, evaluates and prints the results."""
+    """Trains, evaluates and prints the results; with ``--nproc``, in processes of their own."""
+    settings = parse_settings(namespace.settings)
+    if namespace.nproc != 1:
+        return _run_in_processes(namespace)
+    from recbole_pixel.distributed import is_launched_first
     from recbole_pixel.quick_start import run as run_model
     from recbole_pixel.result_table import result_lines
 
-    settings = parse_settings(namespace.settings)
     result = run_model(namespace.model, namespace.dataset, namespace.config_files.split(), settings)
-    print("\n".join(result_lines(result)))
+    if is_launched_first():
+        print("\n".join(result_lines(result)))
     return 0
+
+
+def _run_in_processes(namespace: argparse.Namespace) -> int:
+    from recbole_pixel.launcher import launch
+
+    named = {"--model": namespace.model, "--dataset": namespace.dataset, "--config_files": namespace.config_files}
+    arguments = [f"{name}={value}" for name, value in named.items()]
+    return launch(["train", *arguments, *namespace.settings], namespace.nproc)
 
 
 def parse_settings(arguments: Sequence[str]) -> dict[str, Any]:

@@ -51,12 +51,14 @@ def evaluate_cold(model: Any, dataset: Any, device: torch.device, batch_size: in
         for name, ranked in (("all", scores), ("cold", scores.masked_fill(~is_cold, -torch.inf))):
             ranks[name].append(target_ranks(ranked, targets))
             n_ranked[name].append((ranked > -torch.inf).sum(1))
+
+    def of_all(parts: list[Tensor]) -> Tensor:
+        return gather_shares(torch.cat(parts), len(cold))
+
     return {
         "n_items": int(cold.is_cold.sum()),
         "cases": len(cold),
-        **{
-            name: _summary(*(gather_shares(torch.cat(x[name]), len(cold)) for x in (ranks, n_ranked))) for name in ranks
-        },
+        **{name: _summary(of_all(ranks[name]), of_all(n_ranked[name])) for name in ranks},
     }
 
 
