@@ -105,15 +105,28 @@ class Sieve:
         self.coarse = with_product(scores, RoundedProduct(product.users.bfloat16(), items.vectors))
         self.slack = items.slack(product.users)
 
-    def exact(self, rows: slice, columns: Tensor, wanted: Tensor) -> Tensor:
-        """Exact scores of those of ``columns`` (R, C) that are ``wanted``, bool (R, C); -inf of the others."""
-        places = wanted.nonzero(as_tuple=True)
+    def exact(self, rows: slice, columns: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of columns that passed, in full precision.
+
+        Args:
+            rows: of the batch.
+            columns: (R, C).
+            coarse: their rounded scores, (R, C); -inf where there is none.
+
+        Returns:
+            Their scores, (R, C), -inf where there is none; and in which rows none is further off than it may be, bool
+            (R,): it never is where the processor sums as this sieve supposes.
+        """
+        places = (coarse > -torch.inf).nonzero(as_tuple=True)
         users, vectors = self.product.users[rows], self.product.items.T
         pairs = zip(places[0].split(LINES), columns[places].split(LINES), strict=True)
-        found = [(users[row] * vectors[column]).sum(1) for row, column in pairs]
+        found = torch.cat([(users[row] * vectors[column]).sum(1) for row, column in pairs])
         scores = torch.full(columns.shape, -torch.inf)
-        scores[places] = torch.cat(found)
-        return scores
+        scores[places] = found
+        off, rounding = (found - coarse[places]).abs(), coarse[places].abs() * 2.0**-8
+        is_wrong = torch.zeros(len(columns), dtype=torch.bool)
+        is_wrong[places[0][off > self.slack[rows][places[0], 0] / 2 + rounding]] = True
+        return scores, ~is_wrong
 
 
 class Sieves:

@@ -65,6 +65,8 @@ def _searched(scores: ScoreBlocks, rows: slice, k: int, width: int, sieve: Sieve
         columns = slice(start, min(start + width, scores.shape[1]))
         search.add(passing.block(rows, columns), start)
     ids, values = search.candidates()
+    is_sure = ~search.is_given_up
     if sieve is not None:
-        values = sieve.exact(rows, ids, values > -torch.inf)
-    return best_of(ids, values, k, ~search.is_given_up)
+        values, is_right = sieve.exact(rows, ids, values)
+        is_sure &= is_right
+    return best_of(ids, values, k, is_sure)

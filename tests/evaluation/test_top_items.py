@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_pixel.evaluation import top_items as module
 from recbole_pixel.evaluation.score_blocks import ColumnFilled, PairsFilled, Product, Whole
-from recbole_pixel.evaluation.sieve import RoundedItems, Sieve, Sieves
+from recbole_pixel.evaluation.sieve import RoundedItems, RoundedProduct, Sieve, Sieves
 from recbole_pixel.evaluation.top_items import top_items
 
 WIDTH = 256
@@ -137,6 +137,13 @@ class TestSieve:
         slack = rounded.slack(users)[:, 0]
         assert (2 * off <= slack).all()
         assert (slack < 40 * off).all(), "nor is the bound so wide that everything passes"
+
+    def test_a_processor_that_sums_worse_is_found_out(self, monkeypatch):
+        """As one that sums in bf16 would: products that are off by a tenth are not relied upon."""
+        made = RoundedProduct.block
+        monkeypatch.setattr(RoundedProduct, "block", lambda *args: made(*args) * (1 + 0.1 * torch.rand(1)))
+        found, best = self.found(numbers(40, 64), numbers(3000, 64, seed=1))
+        assert torch.equal(found, best)
 
     def test_where_it_is_too_coarse_it_is_left(self):
         scores = Product(torch.ones(20, 2), torch.ones(3000, 2).T)
