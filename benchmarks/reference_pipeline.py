@@ -84,6 +84,12 @@ class PickleReader:
             stored = pickle.loads(transaction.get(token.encode("ascii")))
         return self.transform(Image.fromarray(stored.get_image()).convert("RGB"))
 
+    def close(self) -> None:
+        """Closes the file; it is opened again by the next reading."""
+        if self._environment is not None and self._pid == os.getpid():
+            self._environment.close()
+        self._environment, self._pid = None, 0
+
     def _opened(self) -> Any:
         if self._pid != os.getpid():
             if self._environment is not None:  # inherited: LMDB must not be used across a fork, nor opened twice
