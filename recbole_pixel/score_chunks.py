@@ -55,8 +55,13 @@ class _LossInChunks(torch.autograd.Function):
     def forward(
         ctx: Any, states: Tensor, table: Tensor, offset: Tensor | None, formula: Formula, n_rows: int, learns: bool
     ) -> Tensor:
+        exact = torch.promote_types(states.dtype, torch.float32)
+        loss = torch.zeros((), dtype=exact, device=states.device)
+        chunks = _Chunks(states, table, offset, learns)
         with torch.autocast(states.device.type, enabled=False):
-            loss, ctx.gradients = _run(states, table, offset, formula, n_rows, learns)
+            for first in range(0, len(states), n_rows):
+                loss += chunks.run(slice(first, first + n_rows), formula)
+        ctx.gradients = chunks.gradients()
         return loss
 
     @staticmethod
@@ -69,29 +74,35 @@ class _LossInChunks(torch.autograd.Function):
         return *(part.mul_(gradient) if part is not None and wants else None for part, wants in wanted), *[None] * 3
 
 
-def _run(
-    states: Tensor, table: Tensor, offset: Tensor | None, formula: Formula, n_rows: int, learns: bool
-) -> tuple[Tensor, list[Tensor | None]]:
-    """The loss, and its gradients by states, table and offset; these in float32 until the end."""
-    exact = torch.promote_types(states.dtype, torch.float32)
-    loss = torch.zeros((), dtype=exact, device=states.device)
-    by_states = torch.empty_like(states) if learns else None
-    by_table = torch.zeros_like(table, dtype=exact) if learns else None
-    by_offset = None if offset is None or not learns else torch.empty_like(offset)
-    for first in range(0, len(states), n_rows):
-        rows = slice(first, first + n_rows)
-        scores = (states[rows] @ table.T).to(exact)
-        if offset is not None:
-            scores.add_(offset[rows, None])
-        of_chunk, by_scores = formula(scores, first)
-        loss += of_chunk
-        if by_states is not None and by_table is not None:
-            if by_offset is not None:
-                by_offset[rows] = by_scores.sum(1)
-            by_scores = by_scores.to(states.dtype)
-            torch.mm(by_scores, table, out=by_states[rows])
-            _add_product(by_table, by_scores.T, states[rows])
-    return loss, [by_states, None if by_table is None else by_table.to(table.dtype), by_offset]
+class _Chunks:
+    """Runs chunks of targets, and gathers the gradients; the table's in float32, as it is a sum over chunks."""
+
+    def __init__(self, states: Tensor, table: Tensor, offset: Tensor | None, learns: bool) -> None:
+        self.states, self.table, self.offset = states, table, offset
+        self.exact = torch.promote_types(states.dtype, torch.float32)
+        self.by_states = torch.empty_like(states) if learns else None
+        self.by_table = torch.zeros_like(table, dtype=self.exact) if learns else None
+        self.by_offset = torch.empty_like(offset) if learns and offset is not None else None
+
+    def run(self, rows: slice, formula: Formula) -> Tensor:
+        """The loss of the targets ``rows``; nothing of the size of their scores is left behind."""
+        scores = (self.states[rows] @ self.table.T).to(self.exact)
+        if self.offset is not None:
+            scores.add_(self.offset[rows, None])
+        loss, by_scores = formula(scores, rows.start)
+        del scores
+        if self.by_offset is not None:
+            self.by_offset[rows] = by_scores.sum(1)
+        if self.by_states is not None and self.by_table is not None:
+            by_scores = by_scores.to(self.states.dtype)
+            torch.mm(by_scores, self.table, out=self.by_states[rows])
+            _add_product(self.by_table, by_scores.T, self.states[rows])
+        return loss
+
+    def gradients(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """By states, table and offset, each of its type; None of what is not asked for."""
+        by_table = None if self.by_table is None else self.by_table.to(self.table.dtype)
+        return self.by_states, by_table, self.by_offset
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
