@@ -205,6 +205,11 @@ def around_the_arithmetic(folder: Path, options: argparse.Namespace) -> None:
     claim("around the arithmetic", 0.05 / share, 1.0, share=share, **about)
 
 
+def keep_trunk(folder: Path, n_rows: int, encoder: str, tune: str) -> None:
+    """Computes the activations that a step reads: not in the process whose memory is measured."""
+    OurStep(folder, n_rows, True, loss_type="BPR", encoder=encoder, tune=tune)
+
+
 def one_step(folder: Path, n_rows: int, encoder: str, tune: str, chunk: int | None) -> float:
     """MiB resident before a step that is then made."""
     step = OurStep(folder, n_rows, True, loss_type="BPR", encoder=encoder, tune=tune, train_encoder_chunk=chunk)
@@ -218,7 +223,7 @@ def memory_of_a_step(folder: Path, options: argparse.Namespace) -> None:
     n_rows, chunk = 4 * options.rows, 64
     write_rows(folder, n_rows)
     arguments = (folder, n_rows, options.encoder, options.tune)
-    in_fresh_process(one_step, *arguments, None)  # computes what is kept
+    in_fresh_process(keep_trunk, *arguments)
     before, whole = in_fresh_process(one_step, *arguments, None)
     before_chunks, chunked = in_fresh_process(one_step, *arguments, chunk)
     about = {"encoder": options.encoder, "tune": options.tune, "rows": n_rows}
