@@ -17,8 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 from recbole_pixel.evaluation.score_blocks import (
     Applied,
-    ColumnFilled,
-    PairsFilled,
+    MaskedColumn,
+    MaskedPairs,
     Product,
     ScoreBlocks,
     Whole,
@@ -113,9 +113,9 @@ class LazyScores:
     def __setitem__(self, index: Any, value: Any) -> None:
         match index:
             case (slice() as rows, int() as column) if not self._is_flat and rows == slice(None) and _is_number(value):
-                self._cell.blocks = ColumnFilled(self.blocks, column % self.blocks.shape[1], float(value))
+                self._cell.blocks = MaskedColumn(self.blocks, column % self.blocks.shape[1], float(value))
             case (Tensor() as rows, Tensor() as columns) if not self._is_flat and _are_pairs(rows, columns, value):
-                self._cell.blocks = PairsFilled(self.blocks, rows, columns, float(value))
+                self._cell.blocks = MaskedPairs(self.blocks, rows, columns, float(value))
             case _:
                 self.dense()[index] = value
 
@@ -184,7 +184,7 @@ def _applied(function: Callable[..., Any], operands: Sequence[Any]) -> Any:
         if not fits:
             return function(*_computed(operands))
     parts = tuple(operand.blocks if isinstance(operand, LazyScores) else operand for operand in operands)
-    return LazyScores(_Cell(Applied(function, parts, shape, lazy[0].blocks.device)), is_flat)
+    return LazyScores(_Cell(Applied(function, parts, lazy[0].blocks)), is_flat)
 
 
 def _computed(values: Any) -> Any:

@@ -6,14 +6,11 @@ passes the sieve is scored again, in full precision, and ranked by that.
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, replace
-
 import torch
 from torch import Tensor
 
 from recbole_pixel.encoder.precision import cpu_has_bf16
-from recbole_pixel.evaluation.score_blocks import ColumnFilled, PairsFilled, Product, Rows, ScoreBlocks
+from recbole_pixel.evaluation.score_blocks import Masked, Product, Rows, ScoreBlocks
 
 NUMBERS = 2**28  # of a rounded table, at most: 512 MB
 LINES = 4096  # vectors rounded, or scored again, at a time
@@ -50,41 +47,28 @@ class RoundedItems:
         return 2 * off[:, None]
 
 
-@dataclass(frozen=True)
-class RoundedProduct:
-    """:class:`~recbole_pixel.evaluation.score_blocks.Product` of rounded vectors: users (B, D) and items (N, D)."""
+class RoundedProduct(ScoreBlocks):
+    """Products of rounded vectors, rounded themselves: of users (B, D) and items (N, D)."""
 
-    users: Tensor
-    items: Tensor
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.users.shape[0], self.items.shape[0]
-
-    @property
-    def device(self) -> torch.device:
-        return self.items.device
+    def __init__(self, users: Tensor, items: Tensor) -> None:
+        super().__init__((len(users), len(items)), items.device)
+        self.users, self.items = users, items
 
     def block(self, rows: Rows, columns: slice) -> Tensor:
+        """In bf16."""
         return self.users[rows] @ self.items[columns].T
 
 
 def product_in(scores: ScoreBlocks) -> Product | None:
     """The one product that ``scores`` are, but for masked ones; None where they are more than that."""
-    while isinstance(scores, (ColumnFilled, PairsFilled)):
+    while isinstance(scores, Masked):
         scores = scores.scores
     return scores if isinstance(scores, Product) else None
 
 
 def with_product(scores: ScoreBlocks, product: ScoreBlocks) -> ScoreBlocks:
     """``scores``, masked alike, with another product in the place of theirs."""
-    if isinstance(scores, ColumnFilled):
-        return replace(scores, scores=with_product(scores.scores, product))
-    if isinstance(scores, PairsFilled):
-        masked = copy.copy(scores)
-        masked.scores = with_product(scores.scores, product)
-        return masked
-    return product
+    return scores.of(with_product(scores.scores, product)) if isinstance(scores, Masked) else product
 
 
 class Sieve:
@@ -139,12 +123,13 @@ class Sieves:
         self.seen: Tensor | None = None
         self.version = 0
         self.rounded: RoundedItems | None = None
-        self.is_worth_it = cpu_has_bf16() and torch.backends.mkldnn.is_available()  # other multiplications sum in bf16
+        self.is_fast = cpu_has_bf16() and torch.backends.mkldnn.is_available()  # other multiplications sum in bf16
+        self.is_worth_it = True
 
     def of(self, scores: ScoreBlocks) -> Sieve | None:
         """A sieve of ``scores``, or None where they are computed as fast as they are."""
         product = product_in(scores)
-        if product is None or not self.is_worth_it or not _can_be_rounded(product.items):
+        if product is None or not (self.is_fast and self.is_worth_it) or not _can_be_rounded(product.items):
             return None
         items = product.items
         if self.seen is None or self.seen.data_ptr() != items.data_ptr() or self.version != items._version:
@@ -155,12 +140,13 @@ class Sieves:
         return Sieve(scores, product, self.rounded)
 
     def note(self, n_unsure: int, n_rows: int) -> None:
-        """Takes down in how many rows of a batch the sieve was too coarse."""
+        """Takes down in how many rows of a batch the sieve was too coarse: where in many, it is left alone."""
         self.is_worth_it = self.is_worth_it and 8 * n_unsure <= n_rows
 
     def forget(self) -> None:
         """To be called when an evaluation ends: vectors change behind it."""
         self.seen = self.rounded = None
+        self.is_worth_it = True
 
 
 def _can_be_rounded(items: Tensor) -> bool:

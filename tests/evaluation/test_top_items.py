@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recbole_pixel.evaluation import top_items as module
-from recbole_pixel.evaluation.score_blocks import ColumnFilled, PairsFilled, Product, Whole
+from recbole_pixel.evaluation.score_blocks import MaskedColumn, MaskedPairs, Product, Whole
 from recbole_pixel.evaluation.sieve import RoundedItems, RoundedProduct, Sieve, Sieves
 from recbole_pixel.evaluation.top_items import top_items
 
@@ -22,7 +22,7 @@ def expected(scores: Any, k: int) -> Tensor:
 
 
 def masked(scores: Any, rows: Tensor, items: Tensor) -> Any:
-    return PairsFilled(ColumnFilled(scores, 0, -torch.inf), rows, items, -torch.inf)
+    return MaskedPairs(MaskedColumn(scores, 0, -torch.inf), rows, items, -torch.inf)
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -103,7 +103,7 @@ class TestSieve:
         if fill is not None:
             scores = masked(scores, *fill)
         sieves = Sieves()
-        sieves.is_worth_it = True  # whatever this processor is
+        sieves.is_fast = True  # whatever this processor is
         assert sieves.of(scores) is None, "met for the first time"
         assert isinstance(sieves.of(scores), Sieve)
         return top_items(scores, k, sieves, WIDTH), expected(scores, k)
@@ -148,16 +148,18 @@ class TestSieve:
     def test_where_it_is_too_coarse_it_is_left(self):
         scores = Product(torch.ones(20, 2), torch.ones(3000, 2).T)
         sieves = Sieves()
-        sieves.is_worth_it = True
+        sieves.is_fast = True
         for _ in range(2):
             assert torch.equal(top_items(scores, 10, sieves, WIDTH), expected(scores, 10))
         assert not sieves.is_worth_it
         assert sieves.of(scores) is None
+        sieves.forget()
+        assert sieves.is_worth_it, "the next evaluation may be another matter"
 
     def test_new_vectors_are_never_taken_for_the_old_ones(self):
         users, items = numbers(20, 8), numbers(3000, 8, seed=1)
         sieves = Sieves()
-        sieves.is_worth_it = True
+        sieves.is_fast = True
         for _ in range(2):
             assert torch.equal(top_items(Product(users, items.T), 5, sieves, WIDTH), (users @ items.T).topk(5).indices)
         items.neg_()  # an optimiser's step
