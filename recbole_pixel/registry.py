@@ -1,7 +1,7 @@
 """Makes RecBole find our models, datasets, loaders, trainer and YAML by name.
 
 RecBole looks models up as modules of its own package, trainers and datasets as attributes of its modules; these get
-ours beside theirs. Four functions of RecBole are replaced, each by one that calls the original; see each for why.
+ours beside theirs. Five functions of RecBole are replaced, four by one that calls the original; see each for why.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def register() -> None:
     _register_models()
     _register_config()
     _register_loader()
+    _register_sampler()
     _register_quick_start()
 
 
@@ -153,6 +154,15 @@ def _register_loader() -> None:
         return PixelTrainDataLoader if ours else choose(config, phase)
 
     replace_once(data, "get_dataloader", get_dataloader)
+
+
+def _register_sampler() -> None:
+    """RepeatableSampler makes an empty set for each user, gigabytes for millions of users, and never fills any."""
+    from recbole.sampler import RepeatableSampler
+
+    from recbole_pixel.data.empty_sets import shared_empty_sets
+
+    replace_once(RepeatableSampler, "get_used_ids", lambda sampler: shared_empty_sets(sampler.user_num))
 
 
 def _register_quick_start() -> None:

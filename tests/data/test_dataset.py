@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import recbole
+import torch
 from recbole.data import create_dataset
 from recbole.data.dataset import SequentialDataset
 from worlds import random_rows, write_inter
@@ -21,6 +22,7 @@ from recbole_pixel.data.cold import ColdItems, draw_cold_items
 from recbole_pixel.data.dataset import PixelSequentialDataset
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
 from recbole_pixel.data.rows import gather_windows
+from recbole_pixel.data.tracked import TrackedSequentialDataset
 
 LEAVE_ONE_OUT = {"LS": "valid_and_test"}
 RATIO = {"RS": [0.7, 0.15, 0.15]}
@@ -88,6 +90,58 @@ def test_rows_of_ml_100k_are_recboles(tmp_path, settings, how):
         ours = parts(name, {**settings, "MAX_ITEM_LIST_LENGTH": 50}, "PixelSASRec", how)
         for our_part, their_part in zip(ours, theirs, strict=True):
             assert sorted(in_tokens(our_part)) == sorted(in_tokens(their_part))
+
+
+SPLITS = [
+    *({"LS": mode} for mode in ("valid_and_test", "valid_only", "test_only")),
+    *({"RS": ratios} for ratios in ([0.7, 0.15, 0.15], [3, 1, 1], [0.5, 0.0, 0.5], [0.98, 0.01, 0.01])),
+    {"TS": [0.6, 0.2, 0.2]},
+]
+
+
+@pytest.mark.parametrize("group_by", ["user", "none"])
+@pytest.mark.parametrize("how", SPLITS, ids=str)
+def test_all_columns_of_all_parts_are_recboles_in_its_order(tmp_path, settings, how, group_by):
+    """Splits of each user alone are learnt from one user of each length; others are RecBole's, on all rows."""
+    write_inter(tmp_path, "w", random_rows(6, n_users=60, epoch=0))
+    eval_args = {"split": how, "order": "TO", "group_by": group_by, "mode": "full"}
+    ours, theirs = (dataset_of("w", settings, m, eval_args=eval_args).build() for m in ("PixelSASRec", "SASRec"))
+    for our_part, their_part in zip(ours, theirs, strict=True):
+        assert len(our_part) == our_part.inter_num == len(their_part)
+        if len(their_part):
+            our_rows, their_rows = our_part[np.arange(len(our_part))], their_part.inter_feat
+            for field in ("user_id", "item_id", "timestamp", "item_length", "item_id_list"):
+                assert torch.equal(our_rows[field], their_rows[field]), field
+            assert torch.equal(our_part.inter_feat["item_id"], their_rows["item_id"])
+
+
+@pytest.mark.parametrize("how", [LEAVE_ONE_OUT, RATIO], ids=["LS", "RS"])
+def test_stock_models_get_recboles_rows_without_its_loops(tmp_path, settings, how):
+    write_inter(tmp_path, "w", random_rows(7, n_users=60, epoch=0))
+    eval_args = {"split": how, "order": "TO", "group_by": "user", "mode": "full"}
+    config = make_config("SASRec", "w", settings={**settings, "loss_type": "CE", "eval_args": eval_args})
+    ours, theirs = TrackedSequentialDataset(config).build(), SequentialDataset(config).build()
+    for our_part, their_part in zip(ours, theirs, strict=True):
+        assert {*our_part.inter_feat.columns} == {*their_part.inter_feat.columns, HISTORY_START, HISTORY_LENGTH}
+        for field in their_part.inter_feat.columns:
+            mine, recboles = our_part.inter_feat[field], their_part.inter_feat[field]
+            assert mine.dtype == recboles.dtype
+            assert torch.equal(mine, recboles), field
+
+
+@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+def test_training_and_evaluation_never_ask_for_a_table_of_all_rows(tmp_path, settings, loss_type):
+    from recbole_pixel.quick_start import prepare_data
+
+    write_inter(tmp_path, "w", random_rows(1))
+    own = {**settings, "item_tower": "id", "loss_type": loss_type}
+    loaders = prepare_data(make_config("PixelSASRec", "w", settings=own))[1:]
+    for loader in loaders:
+        batches = [batch if loader is loaders[0] else batch[0] for batch in loader]
+        assert loader._dataset._rows is None
+        wide = {field: batch[field].dtype for batch in batches for field in ("user_id", "item_id", "item_id_list")}
+        assert set(wide.values()) == {torch.int64}, wide
+    assert loaders[0]._dataset.histories.items.dtype == np.int32
 
 
 @pytest.mark.parametrize(("epoch", "step"), [(1.65e9, 1), (1.65e12, 1)], ids=["seconds", "milliseconds"])

@@ -33,9 +33,7 @@ def snapshot(dataset: Any) -> dict[str, Any]:
     """All that later steps read of a loaded dataset."""
     feats = {name: getattr(dataset, name) for name in dataset.feat_name_list}
     return {
-        "columns": {
-            (name, field): list(map(np.asarray, feat[field])) for name, feat in feats.items() for field in feat
-        },
+        "columns": {(name, field): feat[field].to_numpy() for name, feat in feats.items() for field in feat},
         "tokens": {field: (str(tokens.dtype), tokens.tolist()) for field, tokens in dataset.field2id_token.items()},
         "ids": {field: dict(ids) for field, ids in dataset.field2token_id.items()},
         "properties": (dataset.field2type, dataset.field2source, dataset.field2seqlen, dataset.field2bucketnum),
@@ -147,10 +145,9 @@ FILES = {
 
 
 @pytest.mark.parametrize("content", FILES.values(), ids=FILES)
-@pytest.mark.parametrize("block", [1 << 24, 48], ids=["one block", "many blocks"])
-def test_odd_files_are_what_recbole_makes_of_them(tmp_path, settings, monkeypatch, content, block):
-    """The same dataset, or the same error."""
-    monkeypatch.setattr(inter_file, "BLOCK", block)
+def test_odd_files_are_what_recbole_makes_of_them(tmp_path, settings, monkeypatch, content):
+    """The same dataset, or the same error; read a row or two at a time."""
+    monkeypatch.setattr(inter_file, "BLOCK", 64)
     write_inter(tmp_path, "w", [])
     (tmp_path / "w" / "w.inter").write_bytes(content.encode())
     config = config_of(settings, load_col=None)
