@@ -3,7 +3,7 @@
 Forward and backward of what learns (`tune`), on activations of the trunk, with one thread; the same encoder with and
 without folding, alternating in one process, by processor time. Random weights: they change no amount of work.
 
-    python benchmarks/frozen_batch_norm.py [--encoder tf_efficientnet_lite0] [--tune top:1] [--items 256] [--rounds 10]
+    python benchmarks/frozen_batch_norm.py [--encoder tf_efficientnet_lite0] [--tune top:1] [--items 256] [--quick]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import statistics
 import time
 
 import torch
+from side_by_side import claim, machine
 
 from recbole_pixel.encoder import ImageEncoder
 
@@ -33,7 +34,10 @@ def main() -> None:
     parser.add_argument("--image_size", type=int, default=224)
     parser.add_argument("--items", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--quick", action="store_true", help="32 items, 3 rounds")
     options = parser.parse_args()
+    if options.quick:
+        options.items, options.rounds = 32, 3
     torch.set_num_threads(1)
     torch.manual_seed(0)
     encoder = ImageEncoder(
@@ -51,10 +55,20 @@ def main() -> None:
         inside.append(seconds_of_step(encoder, activations))
     apart, inside = apart[1:], inside[1:]  # the first warms up
     ratios = sorted(before / after for before, after in zip(apart, inside, strict=True))
-    print(f"{options.encoder}, tune {options.tune}, {options.items} items, {len(pairs)} norms folded, one thread")
-    print(f"  norms apart  {statistics.median(apart):.3f} s a step")
-    print(f"  norms folded {statistics.median(inside):.3f} s a step")
-    print(f"  ratio {statistics.median(ratios):.2f} (median of {options.rounds}; {ratios[0]:.2f} to {ratios[-1]:.2f})")
+    claim(
+        "norms inside their convolutions",
+        statistics.median(ratios),
+        1.2 if (options.encoder, options.tune) == ("tf_efficientnet_lite0", "top:1") else None,
+        seconds=statistics.median(inside),
+        apart=statistics.median(apart),
+        lowest=ratios[0],
+        highest=ratios[-1],
+        n_norms=len(pairs),
+        encoder=options.encoder,
+        tune=options.tune,
+        items=options.items,
+        **machine(),
+    )
 
 
 if __name__ == "__main__":
