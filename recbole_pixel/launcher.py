@@ -18,14 +18,14 @@ GRACE = 5.0  # seconds in which the other ranks may end by themselves, and say w
 POLL = 0.1
 
 
-def launch(arguments: Sequence[str], n_ranks: int) -> int:
-    """Runs ``python -m recbole_pixel ARGUMENTS`` in ``n_ranks`` processes; returns 0, or the code of one that failed.
+def launch(command: Sequence[str], n_ranks: int) -> int:
+    """Runs ``command`` in ``n_ranks`` processes; returns 0, or the exit code of one that failed.
 
     The first rank writes to this process's output. What the others say is shown if one of them failed by itself.
     Several machines need ``torchrun``.
 
     Args:
-        arguments: of the command line.
+        command: a program and its arguments.
         n_ranks: how many processes.
 
     Raises:
@@ -35,13 +35,12 @@ def launch(arguments: Sequence[str], n_ranks: int) -> int:
         raise ValueError(f"--nproc is {n_ranks}; expected at least 1")
     if "RANK" in os.environ:
         raise ValueError("torchrun started this command in several processes already; leave --nproc out")
-    command = [sys.executable, "-m", "recbole_pixel", *arguments]
     ranks: list[subprocess.Popen[bytes]] = []
     with ExitStack() as files, _ended_by_sigterm():
         said = [files.enter_context(tempfile.TemporaryFile()) for _ in range(1, n_ranks)]
         try:
             for environment, output in zip(rank_environments(n_ranks), (None, *said), strict=True):
-                ranks.append(subprocess.Popen(command, env=environment, stdout=output, stderr=output))
+                ranks.append(subprocess.Popen(list(command), env=environment, stdout=output, stderr=output))
             code = _wait(ranks)
             _show_failed(ranks, said)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,7 +53,8 @@ def _run_in_processes(namespace: argparse.Namespace) -> int:
 
     named = {"--model": namespace.model, "--dataset": namespace.dataset, "--config_files": namespace.config_files}
     arguments = [f"{name}={value}" for name, value in named.items()]
-    return launch(["train", *arguments, *namespace.settings], namespace.nproc)
+    command = [sys.executable, "-m", "recbole_pixel", "train", *arguments, *namespace.settings]
+    return launch(command, namespace.nproc)
 
 
 def parse_settings(arguments: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,109 @@
+"""Processes on one machine: who they are, what becomes of them when one fails, and the commands that start them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from worlds import random_rows, write_inter
+
+import recbole_pixel
+from recbole_pixel.cli import main
+from recbole_pixel.launcher import launch, rank_environments
+
+ROOT = Path(recbole_pixel.__file__).parents[1]
+TINY = [
+    "--item_tower=id", "--hidden_size=8", "--inner_size=8", "--n_layers=1", "--n_heads=1", "--epochs=1",
+    "--train_batch_size=16", "--show_progress=False", "--state=ERROR",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """As if nobody had started this process as a rank."""
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_each_process_knows_who_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = "import os; open(os.environ['RANK'], 'w').write(os.environ['LOCAL_RANK'] + os.environ['WORLD_SIZE'])"
+    assert launch(python(code), 3) == 0
+    assert [(tmp_path / name).read_text() for name in "012"] == ["03", "13", "23"]
+    ports = {environment["MASTER_PORT"] for environment in rank_environments(3)}
+    assert len(ports) == 1
+    assert int(rank_environments(2)[0]["OMP_NUM_THREADS"]) == max(1, (os.cpu_count() or 1) // 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert rank_environments(2)[1]["OMP_NUM_THREADS"] == "5"
+
+
+def test_one_that_fails_ends_the_others_and_says_why(tmp_path, capfd):
+    wait = "import os, sys, time\nif os.environ['RANK'] == '1':\n    sys.exit('out of memory')\ntime.sleep(60)"
+    began = time.monotonic()
+    assert launch(python(wait), 2) == 1
+    assert time.monotonic() - began < 30
+    assert capfd.readouterr().err.splitlines() == ["process 1 of 2 failed:", "out of memory"]
+
+
+def test_an_error_of_all_is_said_once(capfd):
+    assert launch(python("import sys; print('wrong key', file=sys.stderr); sys.exit(2)"), 3) == 2
+    assert capfd.readouterr().err == "wrong key\n"
+
+
+def test_ended_from_outside_it_leaves_nobody_behind(tmp_path):
+    code = f"import os, time; open(r'{tmp_path}/' + str(os.getpid()), 'w'); time.sleep(60)"
+    outer = (
+        f"from recbole_pixel.launcher import launch; import sys; sys.exit(launch([sys.executable, '-c', {code!r}], 2))"
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process = subprocess.Popen(python(outer), cwd=ROOT, stderr=subprocess.DEVNULL)
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(30) != 0
+        for path in tmp_path.iterdir():
+            with pytest.raises(ProcessLookupError):
+                os.kill(int(path.name), 0)
+            path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("nproc", "environment", "message"),
+    [("0", {}, "--nproc is 0; expected at least 1"), ("2", {"RANK": "0"}, "torchrun started this command")],
+)
+def test_what_cannot_be_started_is_said(nproc, environment, message, monkeypatch, capfd):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main(["train", "--dataset=w", "--nproc", nproc]) == 2
+    assert message in capfd.readouterr().err
+
+
+def test_the_command_trains_in_two_processes(tmp_path, monkeypatch, capfd):
+    write_inter(tmp_path, "w", random_rows(0))
+    monkeypatch.chdir(tmp_path)
+    arguments = ["train", "--dataset=w", "--nproc=2", f"--data_path={tmp_path}", *TINY]
+    assert main(arguments) == 0
+    printed = capfd.readouterr().out.splitlines()
+    assert printed[0] == "PixelSASRec (id) on w, seed 2020"
+    assert len([line for line in printed if "test:" in line]) == 1
+    assert len(list((tmp_path / "saved").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_torchrun_trains_in_two_processes(tmp_path):
+    write_inter(tmp_path, "w", random_rows(0))
+    runner = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    script = [str(ROOT / "run_recbole_pixel.py"), "--model=PixelSASRec", "--dataset=w", f"--data_path={tmp_path}"]
+    done = subprocess.run([*runner, *script, *TINY], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("PixelSASRec (id) on w") == 1
+    assert len(list((tmp_path / "saved").iterdir())) == 1
