@@ -132,7 +132,7 @@ class Sieves:
         if product is None or not (self.is_fast and self.is_worth_it) or not _can_be_rounded(product.items):
             return None
         items = product.items
-        if self.seen is None or self.seen.data_ptr() != items.data_ptr() or self.version != items._version:
+        if self.seen is None or not _is_view_of(items, self.seen) or self.version != items._version:
             self.seen, self.version, self.rounded = items, items._version, None
             return None
         if self.rounded is None:
@@ -151,3 +151,8 @@ class Sieves:
 
 def _can_be_rounded(items: Tensor) -> bool:
     return items.dtype == torch.float32 and items.numel() <= NUMBERS and not items.is_inference()
+
+
+def _is_view_of(items: Tensor, seen: Tensor) -> bool:
+    """Whether two tensors are the same numbers in the same memory; ``seen`` is alive, so no other took its place."""
+    return (items.data_ptr(), items.shape, items.stride()) == (seen.data_ptr(), seen.shape, seen.stride())

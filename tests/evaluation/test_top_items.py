@@ -165,6 +165,8 @@ class TestSieve:
         items.neg_()  # an optimiser's step
         for _ in range(3):
             assert torch.equal(top_items(Product(users, items.T), 5, sieves, WIDTH), (users @ items.T).topk(5).indices)
+        half = Product(users[:, :4], items[:, :4].T)  # at the same place in memory
+        assert torch.equal(top_items(half, 5, sieves, WIDTH), (users[:, :4] @ items[:, :4].T).topk(5).indices)
         sieves.forget()
         assert sieves.seen is None
         assert sieves.rounded is None
