@@ -63,6 +63,8 @@ class FastLoading:
         inter = read_inter(path, kinds, config["field_separator"])
         try:
             cache.save(inter, state)
+        except BlockingIOError:
+            dataset.logger.debug(f"another process is writing the cache of {path.name}")
         except OSError as error:
             dataset.logger.warning(
                 f"{path.name} is not cached in {folder} ({error}) and will be parsed anew each time; "

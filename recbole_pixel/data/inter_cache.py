@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from recbole_pixel.data.inter_file import Column, InterFile, Tokens, digest_of
-from recbole_pixel.store.durable import MANIFEST, beside, write_json
+from recbole_pixel.store.build_lock import BuildLock
+from recbole_pixel.store.durable import MANIFEST, beside, recover, replace_folder, write_json
 
 FORMAT = "recbole_pixel.inter.1"
 SETTLED = 2 * 10**9
@@ -55,23 +56,20 @@ class InterCache:
             state: :func:`file_state` from before it was read; if the file changed since, nothing is written.
 
         Raises:
+            BlockingIOError: another process is writing the same cache.
             OSError: the folder cannot be written.
         """
         if not _is_same(state, file_state(self.path)):
             return
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = beside(self.folder, f".{os.getpid()}-{time.time_ns()}.partial")
-        partial.mkdir()
-        try:
+        with BuildLock(self.folder):
+            recover(self.folder)
+            partial = beside(self.folder, ".partial")
+            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            partial.mkdir()
             for number, column in enumerate(inter.columns.values()):
                 _save_column(partial, number, column)
             write_json(partial / MANIFEST, {"format": FORMAT, "sha256": inter.digest, "state": dict(state)})
-            if self.folder.exists():
-                os.rename(self.folder, partial / "replaced")
-            os.rename(partial, self.folder)
-            shutil.rmtree(self.folder / "replaced", ignore_errors=True)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            replace_folder(partial, self.folder)
 
     def _is_of_this_file(self, manifest: dict[str, Any]) -> bool:
         """By size and times where these are settled, else by its hash, whose answer is noted."""

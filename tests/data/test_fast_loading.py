@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from worlds import random_rows, write_inter
 from recbole_pixel.config import make_config
 from recbole_pixel.data import fast_loading, inter_file
 from recbole_pixel.data.fast_loading import FastLoading
+from recbole_pixel.store.build_lock import BuildLock
 
 ML_100K = Path(recbole.__file__).parent / "dataset_example"
 
@@ -300,6 +302,20 @@ def test_a_cache_that_cannot_be_written_is_said_and_done_without(tmp_path, cache
     assert "w.inter is not cached" in caplog.text
     assert "set cache_dir" in caplog.text
     assert cached(cache_dir=str(tmp_path / "taken"))[1]
+
+
+def test_of_two_processes_one_writes_the_cache(tmp_path, cached, caplog):
+    write_inter(tmp_path, "w", random_rows(0))
+    cached()
+    (folder,) = (tmp_path / "cache").iterdir()
+    shutil.rmtree(folder)
+    (tmp_path / "cache" / f"{folder.name}.partial").mkdir()
+    with BuildLock(folder):
+        assert cached()[1]
+    assert not folder.exists()
+    assert cached()[1]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name], "what was left behind is gone"
+    assert "not cached" not in caplog.text
 
 
 def test_small_files_are_not_cached(tmp_path, settings):
