@@ -126,6 +126,20 @@ def rows_of(batch: Interaction, rows: slice) -> Interaction:
     return Interaction({field: values[rows] for field, values in fields.items()})
 
 
+@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+def test_a_batch_says_where_its_targets_are_and_no_step_asks_the_device(trainer_of, monkeypatch, loss_type):
+    trainer, loaders = trainer_of(loss_type=loss_type, extra_candidates=0)
+    batch = next(iter(loaders[0]))
+    assert torch.equal(batch["catalogue_target"], batch["item_id"].flatten().nonzero()[:, 0])
+    told = trainer.model.eval().calculate_loss(batch)
+    asked = trainer.model.calculate_loss(
+        Interaction({field: batch[field] for field in batch.columns if field != "catalogue_target"})
+    )
+    assert told == asked
+    monkeypatch.setattr(torch.Tensor, "nonzero", lambda *_: pytest.fail("waits for the device"))
+    assert trainer.model.calculate_loss(batch) == told
+
+
 @pytest.mark.parametrize("loss_type", ["BPR", "BCE"])
 def test_accumulated_batches_move_the_weights_as_one_batch_of_all_their_rows(trainer_of, loss_type):
     """Batches of unlike numbers of targets, and clipping, which sees the whole gradient."""

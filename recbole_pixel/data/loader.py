@@ -25,6 +25,7 @@ CATALOGUE_LOG_Q = "catalogue_log_q"  # field: log chance of being in the step's 
 CATALOGUE_CANDIDATE = "catalogue_candidate"  # field: which of them may be ranked, (U,)
 CATALOGUE_NEGATIVE = "catalogue_negative"  # field: sorted ids of the negatives that all targets share, (K,)
 CATALOGUE_OWN = "catalogue_own"  # field: row, and place among what is ranked, of what the row's user consumed, (E, 2)
+CATALOGUE_TARGET = "catalogue_target"  # field: places of the targets in rows of several, flattened, (T,)
 
 
 class PixelTrainDataLoader(AbstractDataLoader):
@@ -111,6 +112,8 @@ class PixelTrainDataLoader(AbstractDataLoader):
             catalogue = self._catalogue(rng, own, fields.get(self.negative_field, negatives), own)
         batch = {field: torch.from_numpy(np.ascontiguousarray(values)) for field, values in fields.items()}
         batch |= {field: torch.from_numpy(values) for field, values in catalogue.items()}
+        if not plan.is_flat:
+            batch[CATALOGUE_TARGET] = torch.from_numpy(np.flatnonzero(own.targets))
         return Interaction(batch if rows is None else {**batch, RANK_TARGETS: rows.n_targets})
 
     def _negatives(self, rng: np.random.Generator, plan: BatchPlan) -> np.ndarray:

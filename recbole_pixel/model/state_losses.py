@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from recbole_pixel.catalogue import StepCatalogue
 from recbole_pixel.collisions import Collisions, RowCollisions
-from recbole_pixel.data.loader import CATALOGUE_NEGATIVE
+from recbole_pixel.data.loader import CATALOGUE_NEGATIVE, CATALOGUE_TARGET
 from recbole_pixel.objective import SharedNegativeLoss
 from recbole_pixel.pending_scores import PendingScores
 
@@ -38,19 +38,25 @@ class StateLosses:
         if targets.dim() == 1:
             row = torch.arange(len(inputs), device=inputs.device)
             return torch.cat([inputs, targets[:, None]], dim=1), row
-        return torch.cat([inputs, targets], dim=1), (targets > 0).nonzero()[:, 0]
+        return torch.cat([inputs, targets], dim=1), self._places(interaction) // targets.shape[1]
+
+    def _places(self, interaction: Any) -> Tensor:
+        """Places of the targets in the flattened rows, (T,): the loader's; to count them here waits for the device."""
+        if CATALOGUE_TARGET in interaction:
+            return interaction[CATALOGUE_TARGET]
+        return interaction[self.POS_ITEM_ID].flatten().nonzero()[:, 0]
 
     def _sequence_loss(self, interaction: Any) -> Tensor:
         """The loss at every position of every row, averaged over positions.
 
         ``interaction`` carries inputs, targets and negatives of shape (B, L), padded with 0.
         """
-        targets = interaction[self.POS_ITEM_ID]
-        is_target = targets > 0
-        states = self.sequence_output(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])[is_target]
-        return self._state_loss(states, targets[is_target], is_target, interaction)
+        places = self._places(interaction)
+        states = self.sequence_output(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        targets = interaction[self.POS_ITEM_ID].flatten()[places]
+        return self._state_loss(states.flatten(0, 1).index_select(0, places), targets, places, interaction)
 
-    def _state_loss(self, states: Tensor, targets: Tensor, is_target: Tensor | None, interaction: Any) -> Tensor:
+    def _state_loss(self, states: Tensor, targets: Tensor, places: Tensor | None, interaction: Any) -> Tensor:
         """The loss of states, (T, D), whose product with an item's vector is its score; ``targets`` are ids, (T,)."""
         if self.pixel_loss_type == "CE":
             return self.loss_fct(PendingScores(states, self.ranked(self.item_tower.candidates())), targets)
@@ -60,7 +66,8 @@ class StateLosses:
             loss = SharedNegativeLoss(self.pixel_loss_type, self._negative_collisions(negatives, interaction))
             return loss(states, positive, self.ranked(self.item_tower(negatives)))
         negatives = interaction[self.NEG_ITEM_ID]
-        return self.loss_fct(positive, self._score(states, negatives if is_target is None else negatives[is_target]))
+        drawn = negatives if places is None else negatives.flatten()[places]
+        return self.loss_fct(positive, self._score(states, drawn))
 
     def _negative_collisions(self, negatives: Tensor, interaction: Any) -> Collisions:
         """Shared negatives, sorted ids (K,), that stand in a target's own row."""

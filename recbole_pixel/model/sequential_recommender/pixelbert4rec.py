@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_pixel.catalogue import StepCatalogue
+from recbole_pixel.data.loader import CATALOGUE_TARGET
 from recbole_pixel.model.cloze import draw_masks
 from recbole_pixel.model.pixel_mixin import PixelMixin
 from recbole_pixel.model.setting_ranges import check_shares
@@ -56,7 +57,7 @@ class PixelBERT4Rec(PixelMixin, BERT4Rec):
         last = interaction[self.POS_ITEM_ID].gather(1, length - 1)
         items = F.pad(interaction[self.ITEM_SEQ], (0, 1)).scatter(1, length, last)
         hidden = draw_masks(items, self.mask_ratio, self.last_ratio)
-        row = {field: interaction[field] for field in interaction.columns}
+        row = {field: interaction[field] for field in interaction.columns if field != CATALOGUE_TARGET}
         row[self.ITEM_SEQ] = items.masked_fill(hidden, self.mask_token)
         row[self.ITEM_SEQ_LEN] = interaction[self.ITEM_SEQ_LEN] + 1
         row[self.POS_ITEM_ID] = items.masked_fill(~hidden, 0)
