@@ -19,7 +19,8 @@ class CommandConfig(Config):
         return config_dict
 
     def _init_device(self) -> None:
-        own = own_gpu(_listed(self.external_config_dict.get("gpu_id")))
+        given = self.external_config_dict
+        own = own_gpu(_listed(given["gpu_id"]) if "gpu_id" in given else None)
         if own is not None:
             self.final_config_dict["gpu_id"] = own
         super()._init_device()
@@ -28,8 +29,8 @@ class CommandConfig(Config):
         return {}
 
 
-def _listed(gpu_id: Any) -> str | None:
-    """``gpu_id`` as RecBole reads it: a number, several of them, or a string of such."""
+def _listed(gpu_id: Any) -> str:
+    """``gpu_id``, a number, several of them, a string of such or None, as RecBole names them to CUDA."""
     if gpu_id is None or isinstance(gpu_id, str):
-        return gpu_id
+        return gpu_id or ""
     return ",".join(map(str, gpu_id)) if isinstance(gpu_id, (list, tuple)) else str(gpu_id)

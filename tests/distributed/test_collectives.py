@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import rank_work
 import torch
+from worlds import random_rows, write_inter
 
+from recbole_pixel.config import make_config
 from recbole_pixel.distributed import gather_on_host, gather_shares, is_launched, own_gpu, rank, share, world_size
 
 
@@ -80,3 +84,20 @@ def test_each_rank_sees_an_accelerator_of_its_own(monkeypatch):
         own_gpu("2", second())
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert own_gpu("0", second()) is None, "none here: RecBole takes the CPU"
+
+
+def test_the_settings_say_which_accelerators_are_dealt_out(monkeypatch, tmp_path, settings):
+    write_inter(tmp_path, "w", random_rows(0))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    for name, value in second().items():
+        monkeypatch.setenv(name, value)
+    cases: tuple[tuple[dict[str, object], str], ...] = (
+        ({}, "5"), ({"gpu_id": "6,7"}, "7"), ({"gpu_id": [2, 3]}, "3"), ({"gpu_id": ""}, ""),
+    )  # fmt: skip
+    for given, expected in cases:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+        make_config("PixelSASRec", "w", settings={**settings, "item_tower": "id", **given})
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == expected
+    with pytest.raises(ValueError, match="process 1 of this machine has no accelerator"):
+        make_config("PixelSASRec", "w", settings={**settings, "item_tower": "id", "gpu_id": 3})
