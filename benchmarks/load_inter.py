@@ -38,7 +38,8 @@ def write_file(path: Path, n_rows: int, n_users: int, n_items: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     first_rows = rng.permutation(n_users)  # every user once, spread over the file
     names = ["user_id:token", "item_id:token", "timestamp:float"]
-    with open(path, "wb") as stream:
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as stream:
         stream.write(("\t".join(names) + "\n").encode())
         for first in range(0, n_rows, block):
             n = min(block, n_rows - first)
@@ -50,6 +51,7 @@ def write_file(path: Path, n_rows: int, n_users: int, n_items: int) -> None:
             table = pa.table([pa.array(column) for column in (users, items, times)], names=names)
             options = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
             csv.write_csv(table, stream, write_options=options)
+    partial.replace(path)
 
 
 def loaded(model: str, folder: str, is_stock: bool) -> dict[str, float]:
@@ -86,10 +88,12 @@ def measured(folder: Path, model: str, is_stock: bool = False) -> dict[str, Any]
 
 
 def made(folder: Path, n_rows: int, n_users: int, n_items: int) -> Path:
-    """A data folder with a new file of so many rows."""
-    shutil.rmtree(folder, ignore_errors=True)
-    write_file(folder / "big" / "big.inter", n_rows, n_users, n_items)
-    return folder
+    """A data folder with a file of so many rows, written if it is not there, and without a cache."""
+    data = folder / str(n_rows)
+    shutil.rmtree(data / "big" / "cache", ignore_errors=True)
+    if not (data / "big" / "big.inter").exists():
+        write_file(data / "big" / "big.inter", n_rows, n_users, n_items)
+    return data
 
 
 def base_memory() -> float:
@@ -105,9 +109,10 @@ def imported() -> None:
 def compare(folder: Path, n_rows: int, stock_rows: int) -> None:
     """Ours, cold and from the cache, against stock RecBole."""
     users, items = max(n_rows // 20, 10), 96_000
-    cold, again = (measured(made_once(folder, n_rows, users, items), "PixelSASRec") for _ in range(2))
+    data = made(folder, n_rows, users, items)
+    cold, again = (measured(data, "PixelSASRec") for _ in range(2))
     scale, base = n_rows / stock_rows, base_memory()
-    stock = measured(made(folder / "stock", stock_rows, max(stock_rows // 20, 10), items), "SASRec", True)
+    stock = measured(made(folder, stock_rows, max(stock_rows // 20, 10), items), "SASRec", True)
     stock_seconds, stock_memory = stock["total"] * scale, base + (stock["MiB"] - base) * scale
     about = {"rows": n_rows, "stock_rows": stock_rows, "stock_scaled_by": scale, "base_MiB": base, **machine()}
     seconds = {"ours": cold["total"], "from_cache": again["total"], "stock": stock_seconds}
@@ -118,18 +123,11 @@ def compare(folder: Path, n_rows: int, stock_rows: int) -> None:
     claim("load_inter.from_cache", stock_seconds / again["total"], None, seconds=seconds, **about)
 
 
-def made_once(folder: Path, n_rows: int, n_users: int, n_items: int) -> Path:
-    """The data folder with the file, written at the first call."""
-    if not (folder / "data" / "big" / "big.inter").exists():
-        made(folder / "data", n_rows, n_users, n_items)
-    return folder / "data"
-
-
 def endure(folder: Path, n_rows: int) -> None:
     """Ours alone, with users and items in proportion to PixelRec's whole file."""
     share = n_rows / ROWS_OF_ALL
     began = time.perf_counter()
-    data = made_once(folder, n_rows, int(USERS_OF_ALL * share), ITEMS_OF_ALL)
+    data = made(folder, n_rows, int(USERS_OF_ALL * share), ITEMS_OF_ALL)
     about = {"rows": n_rows, "GB": (data / "big" / "big.inter").stat().st_size / 1e9, **machine()}
     about["seconds_to_write_the_file"] = time.perf_counter() - began
     cold, again = (measured(data, "PixelSASRec") for _ in range(2))
@@ -143,17 +141,20 @@ def main() -> None:
     """Prints the claims."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=4_000_000)
-    parser.add_argument("--folder", type=Path, help="for the file and its cache (default: a temporary one)")
+    parser.add_argument(
+        "--folder", type=Path, help="keeps the files, and takes those that are there (default: a temporary one)"
+    )
     parser.add_argument("--quick", action="store_true", help="400,000 rows, to try it")
     parser.add_argument("--whole", action="store_true", help="stock RecBole on all rows, not on fewer and scaled")
     chosen = parser.parse_args()
     n_rows = 400_000 if chosen.quick else chosen.rows
     stock_rows = n_rows if chosen.whole else min(n_rows, STOCK_ROWS // (5 if chosen.quick else 1))
-    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen.folder or Path(temporary)
         if n_rows > 10_000_000:
-            endure(Path(folder), n_rows)
+            endure(folder, n_rows)
         else:
-            compare(Path(folder), n_rows, stock_rows)
+            compare(folder, n_rows, stock_rows)
 
 
 if __name__ == "__main__":

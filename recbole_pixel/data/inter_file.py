@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 BLOCK = 1 << 24  # bytes parsed at a time
+FEWEST_FOLDED = 1 << 22  # tokens of blocks that may wait, however few there are in all
 MISSING = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "nan", "null",
@@ -69,19 +70,21 @@ def read_inter(path: Path, kinds: Mapping[str, str], separator: str) -> InterFil
         UnreadableError: it holds what only RecBole's own reader knows how to take.
         OSError: it cannot be read.
     """
-    pieces: dict[str, list[pa.Array]] = {name: [] for name in kinds}
+    columns = {name: TokenBlocks() if kind == "token" else NumberBlocks(name) for name, kind in kinds.items()}
     with open(path, "rb") as stream:
-        watched = WatchedFile(stream)
+        watched, n_rows = WatchedFile(stream), 0
         try:
             for batch in _batches(watched, kinds, separator):
                 watched.check()
-                for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                    pieces[name].append(column if kinds[name] == "token" else _numbers(column, name))
-            columns = {name: joined(parts) for name, parts in pieces.items()}
+                n_rows += len(batch)
+                for name, block in zip(batch.schema.names, batch.columns, strict=True):
+                    columns[name].append(block)
         except pa.ArrowException as error:
             raise UnreadableError(str(error)) from error
         watched.check()
-    return InterFile(columns, watched.digest.hexdigest())
+    if not n_rows:
+        raise UnreadableError("there are no rows")
+    return InterFile({name: columns.pop(name).joined() for name in kinds}, watched.digest.hexdigest())
 
 
 def _batches(stream: WatchedFile, kinds: Mapping[str, str], separator: str) -> csv.CSVStreamingReader:
@@ -99,30 +102,70 @@ def _batches(stream: WatchedFile, kinds: Mapping[str, str], separator: str) -> c
     )
 
 
-def _numbers(texts: pa.StringArray, name: str) -> np.ndarray:
-    """float64 (n,) of plain decimal numbers."""
-    _, offsets, data = texts.buffers()
-    bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    letters = np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]] if data is not None else np.zeros(0, np.uint8)
-    is_plain = len(letters) == 0 or (letters.min() >= ord("-") and letters.max() <= ord("9"))
-    if not is_plain or (len(texts) and np.diff(bounds).max() > EXACT_LENGTH):
-        raise UnreadableError(f"column {name} has numbers of more than {EXACT_LENGTH} characters or with an exponent")
-    return texts.cast(pa.float64()).to_numpy(zero_copy_only=False)
+class TokenBlocks:
+    """Blocks of a column of tokens, numbered together.
+
+    The distinct tokens of all blocks would take more room than the column. They are folded into one list whenever those
+    that wait outnumber it, which costs no more than twice what one folding at the end would.
+    """
+
+    def __init__(self) -> None:
+        self.names = pa.array([], pa.string())
+        self.codes: list[np.ndarray] = []
+        self.waiting: list[pa.DictionaryArray] = []
+        self.n_waiting = 0
+
+    def append(self, block: pa.DictionaryArray) -> None:
+        """Takes the next block."""
+        self.waiting.append(block)
+        self.n_waiting += len(block.dictionary)
+        if self.n_waiting > max(FEWEST_FOLDED, len(self.names)):
+            self._fold()
+
+    def _fold(self) -> None:
+        nothing = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), self.names)
+        _, *folded = pa.chunked_array([nothing, *self.waiting]).unify_dictionaries().chunks
+        self.names = folded[-1].dictionary  # begins with the earlier names, whose codes stay
+        self.codes += [block.indices.fill_null(-1).to_numpy() for block in folded]
+        self.waiting, self.n_waiting = [], 0
+
+    def joined(self) -> Tokens:
+        """The column."""
+        if self.waiting:
+            self._fold()
+        return Tokens(np.concatenate(self.codes), self.names)
 
 
-def joined(parts: list[pa.DictionaryArray] | list[np.ndarray]) -> Column:
-    """One column from its blocks."""
-    if not parts:
-        raise UnreadableError("there are no rows")
-    if isinstance(parts[0], np.ndarray):
-        return np.concatenate(parts)
-    chunks = pa.chunked_array(parts).unify_dictionaries()
-    names = chunks.chunk(0).dictionary
-    codes, first = np.empty(len(chunks), np.int32), 0
-    for chunk in chunks.chunks:
-        codes[first : first + len(chunk)] = chunk.indices.fill_null(-1).to_numpy()
-        first += len(chunk)
-    return Tokens(codes, names)
+class NumberBlocks:
+    """Blocks of a column of plain decimal numbers.
+
+    Args:
+        name: of the column.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.blocks: list[np.ndarray] = []
+
+    def append(self, texts: pa.StringArray) -> None:
+        """Takes the next block.
+
+        Raises:
+            UnreadableError: pandas might round some numbers in another way.
+        """
+        _, offsets, data = texts.buffers()
+        bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+        letters = np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]] if data is not None else np.zeros(0, np.uint8)
+        is_plain = len(letters) == 0 or (letters.min() >= ord("-") and letters.max() <= ord("9"))
+        if not is_plain or (len(texts) and np.diff(bounds).max() > EXACT_LENGTH):
+            raise UnreadableError(
+                f"column {self.name} has numbers of more than {EXACT_LENGTH} characters or with an exponent"
+            )
+        self.blocks.append(texts.cast(pa.float64()).to_numpy(zero_copy_only=False))
+
+    def joined(self) -> np.ndarray:
+        """The column: float64 (n,)."""
+        return np.concatenate(self.blocks)
 
 
 class WatchedFile:

@@ -94,6 +94,24 @@ def test_random_data_is_what_recbole_makes_of_it(tmp_path, settings, filters, se
     assert isinstance(theirs, dict) or filters == FILTERS["nothing remains"]
 
 
+@pytest.mark.parametrize("fewest", [0, 30, 1 << 22])
+def test_blocks_are_numbered_as_one_column(tmp_path, settings, monkeypatch, fewest):
+    """However many tokens wait before they are folded into one list."""
+    monkeypatch.setattr(inter_file, "BLOCK", 256)
+    monkeypatch.setattr(inter_file, "FEWEST_FOLDED", fewest)
+    folds = []
+    fold = inter_file.TokenBlocks._fold
+    monkeypatch.setattr(inter_file.TokenBlocks, "_fold", lambda blocks: folds.append(1) or fold(blocks))
+    rows = random_rows(4, n_users=90)
+    rows[7::50] = [("", item, time) for _, item, time in rows[7::50]]
+    path = write_inter(tmp_path, "w", rows)
+    tokens = inter_file.read_inter(path, {"user_id:token": "token", "timestamp:float": "float"}, "\t").columns
+    assert len(folds) > 3 or fewest == 1 << 22
+    codes, names = pd.factorize(pd.read_csv(path, sep="\t", dtype=str)["user_id:token"])
+    assert tokens["user_id:token"].codes.tolist() == codes.tolist()
+    assert tokens["user_id:token"].names.to_pylist() == names.tolist()
+
+
 @pytest.mark.parametrize("filters", ["k-core", "first of doubles"])
 def test_ml_100k_is_what_recbole_makes_of_it(settings, filters):
     own = {**FILTERS[filters], "data_path": str(ML_100K), "load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
@@ -150,6 +168,7 @@ FILES = {
 def test_odd_files_are_what_recbole_makes_of_them(tmp_path, settings, monkeypatch, content):
     """The same dataset, or the same error; read a row or two at a time."""
     monkeypatch.setattr(inter_file, "BLOCK", 64)
+    monkeypatch.setattr(inter_file, "FEWEST_FOLDED", 0)
     write_inter(tmp_path, "w", [])
     (tmp_path / "w" / "w.inter").write_bytes(content.encode())
     config = config_of(settings, load_col=None)
