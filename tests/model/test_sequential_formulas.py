@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from worlds import random_rows, write_inter
 
-from recbole_pixel.model.cloze import draw_masks
+from recbole_pixel.model.cloze import draw_masks, draw_rows
 
 LENGTH = 6
 
@@ -178,7 +178,7 @@ def test_scores_are_the_papers(tiny, name, layers):
 @pytest.mark.parametrize("loss", ["BPR", "BCE", "CE"])
 def test_bert4recs_loss_is_its_formula(tiny, loss):
     """Rows with the same masks, hidden items predicted one by one, from the row's other items and the mask."""
-    model, (train, _, _) = tiny("PixelBERT4Rec", loss_type=loss, extra_candidates=4, ft_ratio=0.3)
+    model, (train, _, _) = tiny("PixelBERT4Rec", loss_type=loss, extra_candidates=4, ft_ratio=0.3, masked_copies=3)
     table, mask = model.item_embedding.weight, model.item_embedding.learnt.weight[0]
     n_first = 0
     for step, batch in enumerate(train):
@@ -187,8 +187,8 @@ def test_bert4recs_loss_is_its_formula(tiny, loss):
         torch.manual_seed(step)
         losses = []
         rows = torch.cat([batch["item_id_list"][:, :1], batch["item_id"]], dim=1)
-        for index, hidden in enumerate(draw_masks(rows, model.mask_ratio, 0.3)):
-            items = rows[index][rows[index] > 0].tolist()
+        for index, (row, hidden) in enumerate(zip(*draw_rows(rows.repeat(3, 1), model.mask_ratio, 0.3), strict=True)):
+            items = row[row > 0].tolist()
             vectors = torch.stack(
                 [mask if is_hidden else table[i] for i, is_hidden in zip(items, hidden, strict=False)]
             )
@@ -203,7 +203,7 @@ def test_bert4recs_loss_is_its_formula(tiny, loss):
                     logits = torch.stack([table[i] @ states[place] - log_q[i] for i in ranked])
                     losses.append(logits.logsumexp(0) - positive + log_q[items[place]])
                     continue
-                negative = table[batch["neg_item_id"][index, max(place - 1, 0)]] @ states[place]
+                negative = table[batch["neg_item_id"][index % len(rows), max(place - 1, 0)]] @ states[place]
                 if loss == "BPR":
                     losses.append(-(1e-10 + torch.sigmoid(positive - negative)).log())
                 else:
@@ -217,34 +217,41 @@ def test_masks_hide_a_share_of_the_items_and_at_least_one():
     torch.manual_seed(0)
     length = torch.arange(4000) % 8 + 1
     items = (torch.arange(9) < length[:, None]).long() * 7
-    hidden = draw_masks(items, 0.2, 0.0)
+    hidden = draw_masks(items, 0.2)
     assert not hidden[items == 0].any()
     assert hidden.any(1).all()
     per_row = hidden.sum(1).float()
     for n in (1, 4, 8):  # E[hidden] = n p + the chance that none is, for which one is
         assert abs(per_row[length == n].mean() - (n * 0.2 + 0.8**n)) < 0.1
-    alone = draw_masks(items, 0.0, 0.0)[length == 4]
+    alone = draw_masks(items, 0.0)[length == 4]
     assert alone.sum(1).unique().tolist() == [1]
     assert alone[:, :4].float().mean(0).sub(0.25).abs().max() < 0.07
 
 
-def test_masks_of_the_last_item_are_a_share_of_the_rows():
+def test_a_share_of_the_rows_ends_with_its_one_hidden_item():
     torch.manual_seed(0)
     length = torch.arange(4000) % 8 + 1
-    items = (torch.arange(9) < length[:, None]).long() * 7
-    is_last = torch.arange(9) == length[:, None] - 1
-    assert torch.equal(draw_masks(items, 0.2, 1.0), is_last)
-    share = (draw_masks(items, 1.0, 0.3) == is_last)[length > 1].all(1).float().mean()
+    items = (torch.arange(9) < length[:, None]).long() * (torch.arange(9) + 1)
+    cut, hidden = draw_rows(items, 0.2, 1.0)
+    kept = (cut > 0).sum(1)
+    assert torch.equal(cut, items.masked_fill(torch.arange(9) >= kept[:, None], 0))
+    assert torch.equal(hidden, torch.arange(9) == kept[:, None] - 1)
+    assert kept[length == 1].unique().tolist() == [1]
+    assert kept[length == 8].unique().tolist() == [2, 3, 4, 5, 6, 7, 8]
+    assert abs(kept[length == 8].float().mean() - 5) < 0.3, "every item is a next one, equally often"
+    whole, hidden = draw_rows(items, 1.0, 0.3)
+    share = (hidden.sum(1) == 1)[length > 1].float().mean()
     assert abs(share - 0.3) < 0.03
+    assert torch.equal(whole[hidden.sum(1) > 1], items[hidden.sum(1) > 1]), "a cloze is not cut"
 
 
 def test_masks_follow_torchs_seed():
     items = torch.ones(50, 9, dtype=torch.long)
     torch.manual_seed(3)
-    first, second = draw_masks(items, 0.2, 0.5), draw_masks(items, 0.2, 0.5)
+    first, second = draw_rows(items, 0.2, 0.5), draw_rows(items, 0.2, 0.5)
     torch.manual_seed(3)
-    assert torch.equal(first, draw_masks(items, 0.2, 0.5))
-    assert not torch.equal(first, second)
+    assert all(map(torch.equal, first, draw_rows(items, 0.2, 0.5)))
+    assert not torch.equal(first[1], second[1])
 
 
 def test_bert4rec_sees_a_whole_history(tiny):

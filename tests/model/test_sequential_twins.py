@@ -177,7 +177,7 @@ def test_bert4recs_scores_are_recboles_after_an_item_that_it_drops(berts):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_bert4recs_loss_is_recboles_of_the_same_masks(berts, monkeypatch, loss):
     """Masks given: two of each row, never the first, which RecBole's loss leaves out."""
-    pixel, stock, (train, _, _) = berts(**LOSSES[loss])
+    pixel, stock, (train, _, _) = berts(**LOSSES[loss], masked_copies=1)
     for batch in train:
         items = torch.cat([batch["item_id_list"][:, :1], batch["item_id"]], dim=1)
         place = torch.stack([torch.ones_like(batch["item_length"]), batch["item_length"]], dim=1)
@@ -185,7 +185,8 @@ def test_bert4recs_loss_is_recboles_of_the_same_masks(berts, monkeypatch, loss):
         hidden = torch.zeros_like(items).scatter(1, place, 1).bool()
         hidden[:, 0] = False
         monkeypatch.setattr(
-            "recbole_pixel.model.sequential_recommender.pixelbert4rec.draw_masks", lambda *_, found=hidden: found
+            "recbole_pixel.model.sequential_recommender.pixelbert4rec.draw_rows",
+            lambda rows, *_, found=hidden: (rows, found),
         )
         theirs = {
             "masked": items.masked_fill(hidden, pixel.n_items),

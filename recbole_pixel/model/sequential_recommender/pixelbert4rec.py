@@ -7,7 +7,8 @@ Raw Pixels" (PixelRec), SDM 2024. Differs from RecBole's class:
 * the mask is a learnt vector beside the item tower, and items have no bias of their own (RecBole's would be the only
   thing known of an item that no picture tells);
 * a training row is a stretch of a user's items with its last target, of which each is hidden with ``mask_ratio``, at
-  least one; with chance ``ft_ratio``, a row has only its last item hidden (RecBole reads that key in vain);
+  least one; with chance ``ft_ratio``, it is cut behind a random item, and only that one is hidden (RecBole reads that
+  key in vain); each row comes in ``masked_copies`` such ways in a step, which encodes no more pictures for it;
 * the loss is taken at hidden items, the first of a row included (RecBole's leaves it out), over the step's catalogue;
 * at evaluation the mask stands behind the whole history, for which there is one position more; RecBole's drops the
   oldest item, even of a short history.
@@ -26,9 +27,9 @@ from torch.nn import functional as F
 
 from recbole_pixel.catalogue import StepCatalogue
 from recbole_pixel.data.loader import CATALOGUE_TARGET
-from recbole_pixel.model.cloze import draw_masks
+from recbole_pixel.model.cloze import draw_rows
 from recbole_pixel.model.pixel_mixin import PixelMixin
-from recbole_pixel.model.setting_ranges import check_shares
+from recbole_pixel.model.setting_ranges import check_counts, check_shares
 
 
 class PixelBERT4Rec(PixelMixin, BERT4Rec):
@@ -42,7 +43,7 @@ class PixelBERT4Rec(PixelMixin, BERT4Rec):
         super().__init__(config, dataset)
         if self.pixel_loss_type == "BPR":
             self.loss_fct = BPRLoss()  # RecBole's class computes it by hand
-        self.last_ratio = config["ft_ratio"]
+        self.last_ratio, self.masked_copies = config["ft_ratio"], config["masked_copies"]
         self.position_embedding = nn.Embedding(self.max_seq_length + 1, self.hidden_size)
         self._init_weights(self.position_embedding)
 
@@ -50,21 +51,25 @@ class PixelBERT4Rec(PixelMixin, BERT4Rec):
     def _check(cls, config: Any) -> None:
         super()._check(config)
         check_shares(config, ["mask_ratio", "ft_ratio"])
+        check_counts(config, ["masked_copies"])
 
     def loss_in_step(self, catalogue: StepCatalogue | None, interaction: Any) -> Tensor:
         """The loss at hidden items; the row they are hidden in is its inputs and its last target."""
-        length = interaction[self.ITEM_SEQ_LEN][:, None]
-        last = interaction[self.POS_ITEM_ID].gather(1, length - 1)
-        items = F.pad(interaction[self.ITEM_SEQ], (0, 1)).scatter(1, length, last)
-        hidden = draw_masks(items, self.mask_ratio, self.last_ratio)
-        row = {field: interaction[field] for field in interaction.columns if field != CATALOGUE_TARGET}
+        row = {field: interaction[field] for field in interaction.columns if not field.startswith("catalogue_")}
+        row = {field: values.repeat(self.masked_copies, *[1] * (values.dim() - 1)) for field, values in row.items()}
+        length = row[self.ITEM_SEQ_LEN][:, None]
+        last = row[self.POS_ITEM_ID].gather(1, length - 1)
+        items = F.pad(row[self.ITEM_SEQ], (0, 1)).scatter(1, length, last)
+        items, hidden = draw_rows(items, self.mask_ratio, self.last_ratio)
         row[self.ITEM_SEQ] = items.masked_fill(hidden, self.mask_token)
-        row[self.ITEM_SEQ_LEN] = interaction[self.ITEM_SEQ_LEN] + 1
+        row[self.ITEM_SEQ_LEN] = (items > 0).sum(1)
         row[self.POS_ITEM_ID] = items.masked_fill(~hidden, 0)
         if self.NEG_ITEM_ID in interaction:
-            negatives = interaction[self.NEG_ITEM_ID]
+            negatives = row[self.NEG_ITEM_ID]
             row[self.NEG_ITEM_ID] = torch.cat([negatives[:, :1], negatives], dim=1)
-        return super().loss_in_step(catalogue, Interaction(row))
+        shared = {field: interaction[field] for field in interaction.columns if field.startswith("catalogue_")}
+        shared.pop(CATALOGUE_TARGET, None)
+        return super().loss_in_step(catalogue, Interaction({**row, **shared}))
 
     def _rows_of_targets(self, interaction: Any) -> tuple[Tensor, Tensor]:
         seen = interaction[self.ITEM_SEQ]
