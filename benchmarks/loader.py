@@ -9,7 +9,7 @@ picture from the file instead of memory, ``64 rows`` is ours with its default ba
 
 Start-up is timed on neither side: workers have started, pixels are decoded, a few batches pass before each timing.
 
-    python benchmarks/loader.py [--quick] [--rounds 5] [--folder FOLDER]
+    python benchmarks/loader.py [--quick] [--rounds 3] [--folder FOLDER]
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from recbole_pixel.store import decode_image
 WANT = 30.0
 ROWS = 16
 N_WORKERS = 2
-PASSED = 6  # batches before a timing: more than wait in any queue
+PASSED = 5  # batches before a timing: more than wait in any queue
 USERS = 1000  # seconds are given for so many
 
 
@@ -93,7 +93,7 @@ def main() -> None:
     """Reads the options, runs, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small world, two rounds")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to keep the world; a temporary folder by default")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -104,7 +104,7 @@ def main() -> None:
 def run(folder: Path, quick: bool, rounds: int) -> None:
     """Measures in ``folder`` and prints the claims."""
     world = noise_world(folder, *((800, 400) if quick else (4000, 4000)))
-    n_theirs, n_ours = (4, 30) if quick else (12, 200)
+    n_theirs, n_ours = (4, 30) if quick else (8, 200)
     own, encoder = our_loader(world, folder)
     variants = {
         "in-batch": our_loader(world, folder, loss_type="CE", extra_candidates=0)[0],
@@ -114,7 +114,7 @@ def run(folder: Path, quick: bool, rounds: int) -> None:
     programs = {
         "reference": reference_program(world, folder, n_theirs),
         "ours": our_program(own, n_ours),
-        "normalised": our_program(own, n_ours, encoder),
+        "normalised": our_program(own, n_ours // 10, encoder),
         **{name: our_program(loader, n_ours // (4 if name == "64 rows" else 1)) for name, loader in variants.items()},
     }
     seconds = alternate(programs, rounds)
