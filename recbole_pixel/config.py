@@ -133,7 +133,7 @@ def known_keys() -> frozenset[str]:
     import recbole
     from recbole.utils import argument_list
 
-    keys = {"model", "dataset", "config_files", PER_MODEL}
+    keys = {"model", "dataset", "config_files", PER_MODEL, "encoding"}  # the last one RecBole reads and lists nowhere
     for name in ("general", "training", "evaluation", "dataset"):
         keys.update(getattr(argument_list, f"{name}_arguments"))
     for folder in (Path(recbole.__file__).parent / "properties", properties_dir()):
