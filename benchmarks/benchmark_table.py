@@ -3,9 +3,11 @@
 Prints the table of models by item towers: NDCG@10 and Recall@10 on the test split, seconds per epoch; popularity and
 the repetition of the last item beside it. With `--towers id image shuffled` it adds each image model's control, the
 same pictures dealt out at random. Results are kept, so that an interrupted run goes on; several seeds are averaged.
+As many runs go side by side as there are cores (`--jobs`), each with its share of them: threads of one run wait for one
+another, runs do not.
 
     python benchmarks/benchmark_table.py --dataset ml-100k-posters [--models PixelSASRec ...] [--towers id image]
-        [--seeds 1 2 3] [--results FILE] [--key=value ...]
+        [--seeds 1 2 3] [--results FILE] [--jobs N] [--key=value ...]
 
 How long each trains is for the dataset's YAML to say.
 """
@@ -13,8 +15,11 @@ How long each trains is for the dataset's YAML to say.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +41,42 @@ TOWERS: dict[str, dict[str, Any]] = {
 KEPT = ("test", "best_valid", "epochs", "seconds", "seconds_per_epoch", "pictures_per_epoch", "parameters")
 
 
-def run_all(options: argparse.Namespace, settings: dict[str, Any]) -> KeptRuns:
-    """Runs what is not among the results yet."""
+Key = tuple[str, str, str, int]  # dataset, model, tower, seed
+
+
+def run_one(key: Key, settings: dict[str, Any]) -> dict[str, Any]:
+    """One run, in the process that it is called in."""
     from recbole_pixel.quick_start import run
 
+    dataset, model, tower, seed = key
+    chosen = {"seed": seed, "show_progress": False, "state": "ERROR", **TOWERS.get(tower, {}), **settings}
+    result = run(model, dataset, settings=chosen)
+    return {name: result[name] for name in KEPT}
+
+
+def run_all(options: argparse.Namespace, settings: dict[str, Any]) -> KeptRuns:
+    """Runs what is not among the results yet, images first: they take longest."""
     runs = KeptRuns(options.results, ("dataset", "model", "tower", "seed"))
-    wanted = [(model, tower) for model in options.models for tower in options.towers]
-    for seed in options.seeds:
-        for model, tower in [*((model, "-") for model in BASELINES), *wanted]:
-
-            def make(model: str = model, tower: str = tower, seed: int = seed) -> dict[str, Any]:
-                chosen = {"seed": seed, "show_progress": False, "state": "ERROR", **TOWERS.get(tower, {}), **settings}
-                result = run(model, options.dataset, settings=chosen)
-                return {key: result[key] for key in KEPT}
-
-            runs.run((options.dataset, model, tower, seed), make)
+    towers = sorted(options.towers, key=lambda tower: tower == "id")
+    wanted = [(model, tower) for tower in towers for model in reversed(options.models)]
+    keys: list[Key] = [
+        (options.dataset, model, tower, seed)
+        for seed in options.seeds
+        for model, tower in [*wanted, *((model, "-") for model in BASELINES)]
+    ]
+    missing = [key for key in keys if runs.get(*key) is None]
+    with ProcessPoolExecutor(options.jobs, get_context("spawn"), take_threads, (options.jobs,)) as pool:
+        futures = {pool.submit(run_one, key, settings): key for key in missing}
+        for future in as_completed(futures):
+            runs.run(futures[future], future.result)
     return runs
+
+
+def take_threads(n_jobs: int) -> None:
+    """Gives this process its share of the cores."""
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // n_jobs))
 
 
 def table(runs: KeptRuns, options: argparse.Namespace) -> str:
@@ -87,6 +112,7 @@ def main() -> None:
     parser.add_argument("--towers", nargs="+", choices=list(TOWERS), default=["id", "image"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--results", type=Path, default=Path("result/benchmark_table.jsonl"))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (default: %(default)s)")
     options, rest = parser.parse_known_args()
     began = time.perf_counter()
     runs = run_all(options, parse_settings(rest))
