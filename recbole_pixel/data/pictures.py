@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from json import dumps
+from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 MEAN_OF = 500  # about how many pictures it is the mean of, evenly spread
 BLOCK = 256  # records decoded or encoded at a time
+WAIT_SECONDS = 0.5  # between looks at a store that another process is building
 
 
 def drop_items_without(dataset: Any, tokens: Iterable[str], what: str) -> None:
@@ -197,18 +200,23 @@ def _built(
     provenance: dict[str, Any],
     blocks: Callable[[int], Iterator[np.ndarray]],
 ) -> ArrayStore:
-    """The store that ``provenance`` describes: opened, resumed or built, with a progress bar."""
+    """The store that ``provenance`` describes: opened, resumed, built with a progress bar, or waited for."""
     key = sha256(dumps(provenance, sort_keys=True).encode()).hexdigest()[:12]
-    path = folder / f"{name}-{key}.array"
-    store = open_or_none(path, provenance)
-    if store is not None:
-        return store
+    path, is_waiting = folder / f"{name}-{key}.array", False
     folder.mkdir(parents=True, exist_ok=True)
-    with (
-        ArrayStoreWriter(path, tokens, shape, dtype, provenance) as writer,
-        tqdm(total=len(tokens), initial=writer.written, desc=f"Preparing {name}", unit="item") as progress,
-    ):
+    while (store := open_or_none(path, provenance)) is None:
+        try:
+            _build(ArrayStoreWriter(path, tokens, shape, dtype, provenance), f"Preparing {name}", blocks)
+        except BlockingIOError as error:  # of a run that was started beside this one
+            if not is_waiting:
+                getLogger().warning(f"waiting: {error}")
+            is_waiting = True
+            time.sleep(WAIT_SECONDS)
+    return store
+
+
+def _build(writer: ArrayStoreWriter, title: str, blocks: Callable[[int], Iterator[np.ndarray]]) -> None:
+    with writer, tqdm(total=len(writer.tokens), initial=writer.written, desc=title, unit="item") as progress:
         for block in blocks(writer.written):
             writer.write(writer.written, block)
             progress.update(len(block))
-    return ArrayStore(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from worlds import colour_cover, write_inter, write_pictures
 
 from recbole_pixel.data import pictures
 from recbole_pixel.encoder.precision import trunk_cache_type
+from recbole_pixel.store import ImageStore
+from recbole_pixel.store.build_lock import BuildLock
 
 N_ITEMS = 12
 
@@ -83,6 +87,22 @@ def test_activations_are_computed_once_and_reused(world, build, monkeypatch):
     assert max(sizes) == 1, "only to learn the shape of one"
     assert {path.name for path in Path(world["data_path"]).glob("w/cache/*")} == built
     assert distance(first, again) == 0
+
+
+def test_a_run_waits_for_the_store_that_another_one_builds(tmp_path, world, decoded, caplog):
+    images = ImageStore(tmp_path / "w" / "images.lmdb")
+    path = pictures.pixel_store(images, 16, tmp_path / "first").path
+    with ThreadPoolExecutor() as threads, BuildLock(tmp_path / "second" / path.name):
+        found = threads.submit(pictures.pixel_store, images, 16, tmp_path / "second")
+        for _ in range(200):
+            if caplog.messages:
+                break
+            time.sleep(0.05)
+        assert ["waiting: another process is building" in message for message in caplog.messages] == [True]
+        n_decoded = len(decoded)
+        shutil.copytree(path, tmp_path / "second" / path.name)
+        assert found.result(10).path == tmp_path / "second" / path.name
+    assert len(decoded) == n_decoded, "it did not build what was there"
 
 
 @pytest.mark.parametrize("tune", ["full", "top:1", "frozen"])
