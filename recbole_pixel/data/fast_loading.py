@@ -47,7 +47,8 @@ class FastLoading:
             dataset.logger.info(f"{path.name} is read by RecBole's own reader: {reason}")
             return super()._load_feat(filepath, source)  # type: ignore[misc]
         frame = self._frame_without_rows(path, source)
-        return pd.DataFrame({field: as_pandas(columns[name]) for field, name in zip(frame, kinds, strict=True)})
+        values = {field: as_pandas(columns[name]) for field, name in zip(frame, kinds, strict=True)}
+        return pd.DataFrame(values, copy=False)
 
     def _read(self, path: Path, kinds: Mapping[str, str]) -> Mapping[str, Column]:
         dataset: Any = self

@@ -83,7 +83,7 @@ class InterCache:
         return True
 
     def _load_column(self, number: int, kind: str) -> Column:
-        values = np.load(self.folder / f"{number}.npy", mmap_mode="r")
+        values = np.load(self.folder / f"{number}.npy", mmap_mode="c")  # pandas may write, to its own copy
         if kind == "float":
             return values
         with pa.memory_map(str(self.folder / f"{number}.arrow")) as stream:

@@ -64,10 +64,10 @@ def order_by_time(users: np.ndarray, times: np.ndarray) -> np.ndarray | None:
     Returns:
         Integers (n,); None where all are in order already.
     """
-    order = None if _is_sorted(users) else _grouped(users)
-    for part in _users_together(users if order is None else take(users, order)):
+    order, in_order = (None, users) if _is_sorted(users) else _grouped(users)
+    for part in _users_together(in_order):
         within = np.arange(part.start, part.stop) if order is None else order[part]
-        user, time = users[within], times[within]
+        user, time = in_order[part], times[within]
         if not ((time[1:] >= time[:-1]) | (user[1:] != user[:-1])).all():
             order = np.arange(len(users), dtype=_position_type(len(users))) if order is None else order
             order[part] = within[np.lexsort((time, user))]
@@ -79,13 +79,13 @@ def _is_sorted(values: np.ndarray) -> bool:
                for b in blocks(len(values)))  # fmt: skip
 
 
-def _grouped(users: np.ndarray) -> np.ndarray:
-    """Positions by user, ascending within each: a counting sort, which compressing a sparse matrix is."""
+def _grouped(users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions by user, ascending within each, and the users: a counting sort, which compressing a matrix is."""
     n = len(users)
     dtype = _position_type(n)
     shape = (int(users.max()) + 1, n)
     matrix = csr_matrix((np.ones(n, np.int8), (users.astype(dtype, copy=False), np.arange(n, dtype=dtype))), shape)
-    return matrix.indices
+    return matrix.indices, np.repeat(np.arange(shape[0], dtype=dtype), np.diff(matrix.indptr))
 
 
 def _position_type(n: int) -> type:
