@@ -33,6 +33,13 @@ ELEMENTWISE: set[Callable[..., Any]] = {
 }  # fmt: skip
 
 
+COMPUTED = (
+    "__lt__ __le__ __gt__ __ge__ __eq__ __ne__ __bool__ __float__ __array__ __iter__ __abs__ __invert__ __and__ __or__ "
+    "__pow__ __rpow__ __rtruediv__ __floordiv__ __rfloordiv__ __mod__ __rmod__ __matmul__ __rmatmul__"
+).split()
+"""Operators of tensors that are not lazy; Python looks them up in the class, past its ``__getattr__``."""
+
+
 class LazyProducts(TorchFunctionMode):
     """Within it, a product of two matrices of which the second has a column for each item is not computed yet.
 
@@ -55,6 +62,8 @@ class LazyProducts(TorchFunctionMode):
         if not (isinstance(users, Tensor) and isinstance(items, Tensor)) or torch.compiler.is_compiling():
             return False
         if torch.is_grad_enabled() or torch.is_autocast_enabled(users.device.type):
+            return False
+        if users.layout != torch.strided or items.layout != torch.strided:  # sparse ones have no blocks
             return False
         return users.dim() == 2 == items.dim() and items.shape[1] == self.n_items and users.dtype == items.dtype
 
@@ -112,12 +121,22 @@ class LazyScores:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         match index:
-            case (slice() as rows, int() as column) if not self._is_flat and rows == slice(None) and _is_number(value):
+            case (slice() as rows, int() as column) if rows == slice(None) and self._is_filled(value, column):
                 self._cell.blocks = MaskedColumn(self.blocks, column % self.blocks.shape[1], float(value))
-            case (Tensor() as rows, Tensor() as columns) if not self._is_flat and _are_pairs(rows, columns, value):
+            case (Tensor() as rows, Tensor() as columns) if self._is_filled(value) and self._are_pairs(rows, columns):
                 self._cell.blocks = MaskedPairs(self.blocks, rows, columns, float(value))
             case _:
                 self.dense()[index] = value
+
+    def _is_filled(self, value: Any, column: int = 0) -> bool:
+        n_items = self.blocks.shape[1]
+        return not self._is_flat and _is_number(value) and -n_items <= column < n_items
+
+    def _are_pairs(self, rows: Tensor, columns: Tensor) -> bool:
+        """Whether they are places, one by one: what torch broadcasts, counts from the end or refuses is left to it."""
+        if rows.shape != columns.shape:
+            return False
+        return all(_are_places(part, size) for part, size in zip((rows, columns), self.blocks.shape, strict=True))
 
     def __getitem__(self, index: Any) -> Tensor:
         return self.dense()[index]
@@ -164,9 +183,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float))
 
 
-def _are_pairs(rows: Tensor, columns: Tensor, value: Any) -> bool:
-    counts = (rows, columns)
-    return _is_number(value) and all(part.dim() == 1 and part.dtype == torch.int64 for part in counts)
+def _are_places(part: Tensor, size: int) -> bool:
+    return part.dim() == 1 and part.dtype == torch.int64 and bool(((part >= 0) & (part < size)).all())
 
 
 def _applied(function: Callable[..., Any], operands: Sequence[Any]) -> Any:
@@ -194,3 +212,14 @@ def _computed(values: Any) -> Any:
     if isinstance(values, dict):
         return {key: _computed(value) for key, value in values.items()}
     return type(values)(map(_computed, values)) if type(values) in (list, tuple) else values
+
+
+def _computing(name: str) -> Callable[..., Any]:
+    def operator(scores: LazyScores, *others: Any) -> Any:
+        return getattr(scores.dense(), name)(*_computed(others))
+
+    return operator
+
+
+for _name in COMPUTED:
+    setattr(LazyScores, _name, _computing(_name))

@@ -49,6 +49,12 @@ COMPUTED: dict[str, Callable[[dict[str, Tensor]], Any]] = {
     "method of it": lambda p: product(p).clamp(min=0),
     "some columns": lambda p: product(p)[:, 3:] @ torch.ones(N - 3, 4),
     "concatenated": lambda p: torch.cat([product(p), product(p)], dim=0)[:B],
+    "comparison": lambda p: product(p) > 0,
+    "equality": lambda p: product(p) == p["users"] @ p["items"].T,
+    "power": lambda p: product(p) ** 2,
+    "inverse": lambda p: 1 / product(p),
+    "product with them": lambda p: p["other"].T[:, :B] @ product(p),
+    "further product": lambda p: product(p) @ p["items"],
     "matrix": lambda p: torch.maximum(product(p), p["bias"]),
 }
 
@@ -130,3 +136,35 @@ def test_other_products_and_gradients_are_left_alone(parts):
 def test_a_product_is_made_of_what_it_was_given(parts):
     blocks = Product(parts["users"], parts["items"].T)
     assert (blocks.shape, blocks.device.type) == ((B, N), "cpu")
+
+
+PLACES: list[Any] = [
+    (torch.arange(B), torch.tensor([5])),
+    (torch.tensor([2]), torch.tensor([5, 6])),
+    (torch.tensor([0, -1]), torch.tensor([-1, 3])),
+    (slice(None), -1),
+]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("places", PLACES)
+def test_places_are_read_as_torch_reads_them(places, parts):
+    lazy, dense = lazy_and_dense(product, parts)
+    for scores in (lazy, dense):
+        scores[places] = -torch.inf
+    assert torch.equal(lazy.dense(), dense)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("places", [(slice(None), N), (torch.tensor([0]), torch.tensor([N]))])
+def test_places_outside_are_refused(places, parts):
+    lazy, _ = lazy_and_dense(product, parts)
+    with pytest.raises(IndexError, match="out of bounds"):
+        lazy[places] = -torch.inf
+
+
+def test_sparse_products_are_left_alone(parts):
+    with torch.no_grad(), LazyProducts(N):
+        found = torch.mm(parts["users"].to_sparse(), parts["items"].T.contiguous())
+    assert torch.allclose(found[2:3], parts["users"][2:3] @ parts["items"].T, atol=1e-6)
+    assert isinstance(found, Tensor)
