@@ -16,12 +16,13 @@ from typing import IO
 
 GRACE = 5.0  # seconds in which the other ranks may end by themselves, and say why, after one has failed
 POLL = 0.1
+SAID = 2  # exit code of our command where the settings or the data are wrong, which every rank says in the same words
 
 
 def launch(command: Sequence[str], n_ranks: int) -> int:
     """Runs ``command`` in ``n_ranks`` processes; returns 0, or the exit code of one that failed.
 
-    The first rank writes to this process's output. What the others say is shown if one of them failed by itself.
+    The first rank writes to this process's output. What another says is shown if it failed before the first did.
     Several machines need ``torchrun``.
 
     Args:
@@ -41,8 +42,9 @@ def launch(command: Sequence[str], n_ranks: int) -> int:
         try:
             for environment, output in zip(rank_environments(n_ranks), (None, *said), strict=True):
                 ranks.append(subprocess.Popen(list(command), env=environment, stdout=output, stderr=output))
-            code = _wait(ranks)
-            _show_failed(ranks, said)
+            code, failed = _wait(ranks)
+            if failed:
+                _show(ranks, failed, said[failed - 1])
         finally:
             _end(ranks)
     return code
@@ -68,16 +70,16 @@ def _free_port() -> int:
         return port
 
 
-def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> int:
-    """The exit code of the run: 0 when all ranks have ended well, that of the first rank where it failed, too."""
+def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> tuple[int, int]:
+    """The exit code of the run, 0 when all ranks have ended well, and the number of the rank that failed first."""
     while True:
         codes = [rank.poll() for rank in ranks]
-        failed = [code for code in codes if code]
-        if failed:
-            _wait_until(ranks, time.monotonic() + GRACE)
-            return _exit_code(ranks[0].poll() or failed[0])
+        for number, code in enumerate(codes):
+            if code:
+                _wait_until(ranks, time.monotonic() + GRACE)
+                return _exit_code(code), number
         if None not in codes:
-            return 0
+            return 0, 0
         time.sleep(POLL)
 
 
@@ -91,16 +93,16 @@ def _exit_code(code: int) -> int:
     return code if code > 0 else 128 - code
 
 
-def _show_failed(ranks: Sequence[subprocess.Popen[bytes]], said: Sequence[IO[bytes]]) -> None:
-    """Prints what a failed rank said, where the first has not failed, and so has not said why itself."""
-    if ranks[0].poll():
+def _show(ranks: Sequence[subprocess.Popen[bytes]], number: int, said: IO[bytes]) -> None:
+    """Prints what rank ``number`` said, which failed first, unless the first rank has said the same.
+
+    What the first rank says of it may be no more than that somebody has left.
+    """
+    if ranks[0].poll() == ranks[number].poll() == SAID:
         return
-    for number, (rank, output) in enumerate(zip(ranks[1:], said, strict=True), start=1):
-        if rank.poll():
-            output.seek(0)
-            print(f"process {number} of {len(ranks)} failed:", file=sys.stderr)
-            print(output.read().decode(errors="replace").rstrip(), file=sys.stderr, flush=True)
-            return
+    said.seek(0)
+    print(f"process {number} of {len(ranks)} failed:", file=sys.stderr)
+    print(said.read().decode(errors="replace").rstrip(), file=sys.stderr, flush=True)
 
 
 def _end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:

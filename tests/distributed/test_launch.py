@@ -54,6 +54,16 @@ def test_one_that_fails_ends_the_others_and_says_why(tmp_path, capfd):
     assert capfd.readouterr().err.splitlines() == ["process 1 of 2 failed:", "out of memory"]
 
 
+def test_the_cause_is_said_where_the_first_fails_of_it_too(capfd):
+    code = (
+        "import os, sys, time\nif os.environ['RANK'] == '1':\n    sys.exit('loss is nan')\n"
+        "time.sleep(1.0)\nprint('connection closed by peer', file=sys.stderr)\nsys.exit(7)"
+    )
+    assert launch(python(code), 2) == 1, "the code of the cause"
+    said = capfd.readouterr().err.splitlines()
+    assert said == ["connection closed by peer", "process 1 of 2 failed:", "loss is nan"]
+
+
 def test_an_error_of_all_is_said_once(capfd):
     assert launch(python("import sys; print('wrong key', file=sys.stderr); sys.exit(2)"), 3) == 2
     assert capfd.readouterr().err == "wrong key\n"
