@@ -60,8 +60,8 @@ class RoundedProduct(ScoreBlocks):
 
 
 def product_in(scores: ScoreBlocks) -> Product | None:
-    """The one product that ``scores`` are, but for masked ones; None where they are more than that."""
-    while isinstance(scores, Masked):
+    """The one product that ``scores`` are, but for some of -inf; None where they are more than that."""
+    while isinstance(scores, Masked) and scores.value == -torch.inf:  # others would be scored again, as if not masked
         scores = scores.scores
     return scores if isinstance(scores, Product) else None
 

@@ -23,7 +23,8 @@ def top_items(scores: ScoreBlocks, k: int, sieves: Sieves | None = None, width: 
     Args:
         scores: (B, N).
         k: at most N.
-        sieves: rounds items' vectors, where that is faster; the result is the same.
+        sieves: rounds items' vectors, where that is faster; the result is the same, up to the order of scores whose
+            difference is one of float32's rounding.
         width: items scored at a time. Catalogues of less than twice as many are ranked whole, some users at a time; and
             so are scores on accelerators, which rank faster than they wait for a search.
 

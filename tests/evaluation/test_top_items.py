@@ -129,6 +129,16 @@ class TestSieve:
         found, best = self.found(users, items, fill=(rows, ids))
         assert torch.equal(found, best), "products of small whole numbers are exact, in whatever order they are summed"
 
+    def test_a_number_that_stands_for_a_score_is_not_scored_again(self):
+        """Item 5 scores 1.001 because it was said to, and 0.999 by its vector; item 9 lies between."""
+        items = torch.cat([torch.tensor([[0.999], [1.0005]]), torch.linspace(-1, 0.5, 2998)[:, None]])
+        items = items[[*range(2, 7), 0, *range(7, 10), 1, *range(10, 3000)]]
+        scores = MaskedColumn(Product(torch.ones(3, 1), items.T), 5, 1.001)
+        sieves = Sieves()
+        sieves.is_fast = True
+        for _ in range(2):
+            assert top_items(scores, 2, sieves, WIDTH).tolist() == [[5, 9]] * 3
+
     def test_no_product_is_off_by_more_than_the_slack(self):
         users, items = numbers(50, 128), numbers(2000, 128, seed=1) * 4
         rounded = RoundedItems(items.T)
