@@ -40,6 +40,8 @@ class CatalogueCrossEntropy(nn.Module):
             targets: item ids, shape (T,).
         """
         positions = targets if self.catalogue is None else self.catalogue.positions(targets)
+        if isinstance(logits, PendingScores) and logits.product is not None:
+            logits = logits.product
         if isinstance(logits, PendingScores):
             table = logits.table if self._is_in_step(logits) else F.embedding(self.catalogue.ids, logits.table)  # type: ignore[union-attr]
             if not fits_at_once(len(logits.states), len(table), self.limit):

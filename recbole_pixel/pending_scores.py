@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor, matmul, mm
+from torch import Tensor, is_grad_enabled, matmul, mm, set_grad_enabled
 from torch._C import DisableTorchFunctionSubclass
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
@@ -24,17 +24,20 @@ class PendingScores(Tensor):
     Attributes:
         states: (T, D).
         table: (U, D).
+        product: what something looked at, and may have changed in place; None before.
     """
 
     states: Tensor
     table: Tensor
+    product: Tensor | None
+    learns: bool
 
     @staticmethod
     def __new__(cls, states: Tensor, table: Tensor) -> PendingScores:
         """The two factors; nothing is multiplied."""
         size = (len(states), len(table))
         made: PendingScores = Tensor._make_wrapper_subclass(cls, size, dtype=states.dtype, device=states.device)
-        made.states, made.table = states, table
+        made.states, made.table, made.product, made.learns = states, table, None, is_grad_enabled()
         return made
 
     @classmethod
@@ -56,7 +59,10 @@ class PendingScores(Tensor):
 
 
 def _product_of(scores: PendingScores) -> Tensor:
-    return scores.states @ scores.table.T
+    if scores.product is None:
+        with set_grad_enabled(scores.learns):
+            scores.product = scores.states @ scores.table.T
+    return scores.product
 
 
 class KeepPending(TorchFunctionMode):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from recbole_pixel.objective import CatalogueCrossEntropy
 from recbole_pixel.pending_scores import KeepPending, PendingScores
 
 STATES, TABLE = torch.arange(6.0).view(2, 3), torch.arange(12.0).view(4, 3) - 5
@@ -71,3 +72,29 @@ def test_gradients_pass_through():
         (states @ table.T).square().sum().backward()
     assert torch.equal(states.grad, 2 * PRODUCT @ TABLE)
     assert torch.equal(table.grad, 2 * PRODUCT.T @ STATES)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda scores: scores.div_(2),
+        lambda scores: scores.__setitem__((slice(None), 0), -5.0),
+        lambda scores: scores.masked_fill_(torch.tensor([True, False, False, True]), -5.0),
+    ],
+)
+def test_what_is_changed_in_place_stays_changed(change):
+    states = STATES.clone().requires_grad_()
+    with KeepPending(4):
+        scores = states @ TABLE.T
+        with torch.no_grad():
+            scores.max()  # looked at, without gradients, before
+        change(scores)
+    expected_states = STATES.clone().requires_grad_()
+    expected = expected_states @ TABLE.T
+    change(expected)
+    targets = torch.tensor([1, 3])
+    loss, wanted = (CatalogueCrossEntropy(limit=16)(logits, targets) for logits in (scores, expected))
+    assert torch.equal(loss, wanted)
+    loss.backward()
+    wanted.backward()
+    assert torch.equal(states.grad, expected_states.grad)
