@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from recbole_pixel import __version__
 from recbole_pixel.commands import convert, demo, encoders, features, images, models, train
 
-EXPECTED = (ValueError, LookupError, OSError, ImportError, NotImplementedError, FloatingPointError)
+EXPECTED = (ValueError, LookupError, OSError, ImportError, MemoryError, NotImplementedError, FloatingPointError)
 """Errors that speak to the user: shown in one line. Others are defects, shown whole."""
 
 
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     namespace, rest = parser.parse_known_args([entry for entry in arguments if entry != "--debug"])
     if rest and not getattr(namespace, "takes_settings", False):
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
-    namespace.settings = rest
+    namespace.settings, namespace.debug = rest, debug
     return _guarded(lambda: namespace.func(namespace), debug)
 
 
@@ -54,5 +54,5 @@ def _guarded(run: Callable[[], int], debug: bool) -> int:
             traceback.print_exc()
         else:
             message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-            print(f"recbole-pixel: error: {' '.join(message.split())}", file=sys.stderr)
+            print(f"recbole-pixel: error: {' '.join(message.split()) or type(error).__name__}", file=sys.stderr)
         return 2

@@ -79,6 +79,30 @@ def test_a_mistake_is_one_line_and_exit_code_2(train, own, message):
     assert re.search(message, line), line
 
 
+def test_what_does_not_fit_or_is_not_installed_is_said_in_one_line(monkeypatch, capfd):
+    said = {
+        MemoryError("pixel_tier is device, but"): "pixel_tier is device, but",
+        MemoryError(): "MemoryError",
+        FileNotFoundError("compile is on, and there is no C++ compiler"): "compile is on, and there is no C++ compiler",
+    }
+    for error, message in said.items():
+
+        def fail(*_: Any, error: BaseException = error) -> None:
+            raise error
+
+        monkeypatch.setattr("recbole_pixel.quick_start.run", fail)
+        assert main(["train", "--dataset=w"]) == 2
+        assert capfd.readouterr().err == f"recbole-pixel: error: {message}\n"
+
+
+def test_debug_reaches_the_processes_that_are_started(monkeypatch):
+    commands: list[list[str]] = []
+    monkeypatch.setattr("recbole_pixel.launcher.launch", lambda command, n_ranks: commands.append(command) or 0)
+    for argument in ("--debug", "--epochs=1"):
+        assert main(["train", "--dataset=w", "--nproc=2", argument]) == 0
+    assert ["--debug" in command for command in commands] == [True, False]
+
+
 def test_debug_shows_the_traceback(train):
     code, _, stderr = train("--debug", epoch=1)
     assert code == 2

@@ -53,6 +53,7 @@ def _run_in_processes(namespace: argparse.Namespace) -> int:
 
     named = {"--model": namespace.model, "--dataset": namespace.dataset, "--config_files": namespace.config_files}
     arguments = [f"{name}={value}" for name, value in named.items()]
+    arguments += ["--debug"] if namespace.debug else []
     command = [sys.executable, "-m", "recbole_pixel", "train", *arguments, *namespace.settings]
     return launch(command, namespace.nproc)
 

@@ -24,7 +24,7 @@ class Compiled:
 
     Raises:
         ValueError: unknown ``mode``.
-        RuntimeError: there is no C++ compiler, which every backend of torch.compile needs.
+        FileNotFoundError: there is no C++ compiler, which every backend of torch.compile needs.
     """
 
     def __init__(self, mode: str | bool) -> None:
@@ -32,7 +32,7 @@ class Compiled:
         if self.mode not in MODES:
             raise ValueError(f"compile is {mode!r}; expected False, True or one of {', '.join(MODES)}")
         if not has_compiler():
-            raise RuntimeError(
+            raise FileNotFoundError(
                 "compile is on, and there is no C++ compiler; looked for $CXX, "
                 f"{', '.join(COMPILERS)}: install one (apt install g++), or set compile: False"
             )

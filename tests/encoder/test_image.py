@@ -104,7 +104,7 @@ def test_convolutional_encoders_are_channels_last_by_themselves(name, expected):
 
 def test_compiling_without_a_compiler_says_what_to_do(monkeypatch):
     monkeypatch.setattr("recbole_pixel.encoder.compiling.shutil.which", lambda name: None)
-    with pytest.raises(RuntimeError, match=r"no C\+\+ compiler.*compile: False"):
+    with pytest.raises(FileNotFoundError, match=r"no C\+\+ compiler.*compile: False"):
         encoder(compile=True)
 
 
