@@ -74,7 +74,7 @@ def inputs_in_tier(
         store = ArrayStore(store.path, mapped=tier != "file")
     inputs = StoredInputs(store, records, from_trunk=from_trunk, channels_last=channels_last, is_bf16=is_bf16)
     getLogger().info(f"{store.path.name}: {n_bytes / GIB:.2f} GiB of arrays, pixel_tier: {tier}")
-    if tier == "memory":
+    if tier == "memory" and fits_in_memory(len(store) * store.record_bytes):  # else its pages come as they are read
         store.preload()
     return DeviceInputs(inputs, indexed(device)) if tier == "device" else inputs
 

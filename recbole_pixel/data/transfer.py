@@ -22,6 +22,7 @@ class Transfer:
     def __init__(self, device: torch.device, n_slots: int) -> None:
         self.stream = torch.cuda.Stream(device)
         self.reader = torch.cuda.current_stream(device)  # of the thread that trains, which makes this object
+        self.stream.wait_stream(self.reader)  # torch's streams do not wait by themselves for the table of DeviceInputs
         self.consumed = [torch.cuda.Event() for _ in range(n_slots)]
 
     def release(self, slot: int) -> None:

@@ -135,6 +135,16 @@ def test_the_choice_counts_what_the_items_need_and_not_what_the_store_holds(stor
     assert asked == [2 * 48]
 
 
+def test_a_store_that_does_not_fit_is_not_read_whole_for_the_few_items_that_do(machine, store, monkeypatch):
+    read: list[int] = []
+    monkeypatch.setattr(ArrayStore, "preload", lambda store: read.append(len(store)))
+    for machine.host in (2 * 2 * 48, 2 * 20 * 48):
+        inputs = inputs_in_tier(store, np.array([0, 1, 2, 2]), "auto", CPU, from_trunk=True)
+        assert inputs.store.is_mapped, "the two records fit"
+        assert inputs.fetch(torch.tensor([3]))[0, 0, 0, 0] == 2
+    assert read == [20], "only where all twenty fit"
+
+
 class FakeCuda:
     """Streams and events that note, in ``log``, what is asked of them."""
 
@@ -145,6 +155,9 @@ class FakeCuda:
         class Stream:
             def __init__(self, device: torch.device) -> None:
                 self.device = device
+
+            def wait_stream(self, stream: Any) -> None:
+                fake.log.append("after what was asked before")
 
             def synchronize(self) -> None:
                 fake.log.append("copied")
@@ -198,7 +211,7 @@ def test_a_slot_is_filled_again_only_when_the_device_is_done_with_it(monkeypatch
     assert second[:, 0, 0, 0].tolist() == [7, 9]
     copy = ["copying", "non blocking", "copied"]
     ids = ["copying", "blocking", "copied"]
-    assert cuda.log == ["wait for 0", *ids, *copy, "trained on 0", "wait for 0", *copy]
+    assert cuda.log == ["after what was asked before", "wait for 0", *ids, *copy, "trained on 0", "wait for 0", *copy]
 
 
 @pytest.mark.gpu
