@@ -55,6 +55,14 @@ class BlockCollector(Collector):
         if self.register.need(name):
             self.parts.setdefault(name, []).append(rows())
 
+    def forget(self) -> None:
+        """Drops what an evaluation collected that did not come to its end."""
+        self.parts = {}
+        self.sieves.forget()
+        for name in ("rec.items", "rec.topk", "rec.meanrank", "rec.score", "data.label"):
+            if name in self.data_struct:
+                del self.data_struct[name]
+
     def get_data_struct(self) -> Any:
         """What was collected, the users of a batch behind those of the batch before; forgotten here.
 

@@ -161,3 +161,30 @@ def test_batches_of_recbole_without_our_fields_are_left_alone(tmp_path, settings
     interaction = Interaction({"item_id_list": torch.tensor([[1, 2]]), "item_length": torch.tensor([2])})
     scores = trainer._full_sort_batch_eval((interaction, None, torch.tensor([0]), torch.tensor([3])))[1]
     assert torch.isfinite(scores[0, 1:]).all()
+
+
+class Interrupted(Favourite):
+    """Is stopped at its second batch, once."""
+
+    n_batches = 0
+
+    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
+        self.n_batches += 1
+        if self.n_batches == 2:
+            raise KeyboardInterrupt
+        return super().full_sort_predict(interaction)
+
+
+def test_an_interrupted_evaluation_leaves_nothing_behind(tmp_path, settings):
+    """Two users of four are hit; with the first batch counted twice, it would be two thirds, or a third."""
+    world(tmp_path, {"u1": "abcd", "u2": "bacd", "u3": "abec", "u4": "baec"})
+    config = make_config("SASRec", "w", settings={**settings, **TOP_1, "loss_type": "CE", "item_tower": "id"})
+    _, train, _, test = prepare_data(config)
+    trainer = _trainer_class(config)(config, Stub(1, 1))
+    tokens = train._dataset.field2id_token["item_id"]
+    trainer.model = Interrupted(torch.tensor([float(token == "d") for token in tokens]))
+    trainer.tot_item_num = trainer.item_tensor = None
+    trainer.eval_collector.data_collect(train)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.evaluate(test, load_best_model=False)
+    assert trainer.evaluate(test, load_best_model=False)["recall@1"] == 0.5
