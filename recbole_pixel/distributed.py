@@ -43,6 +43,11 @@ def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
     return "RANK" in environment and int(environment.get("WORLD_SIZE", "1")) > 1
 
 
+def ranks_here(environment: Mapping[str, str] = os.environ) -> int:
+    """How many of the processes that train together share this machine's cores and memory."""
+    return int(environment.get("LOCAL_WORLD_SIZE", "1")) if is_launched(environment) else 1
+
+
 def is_launched_first(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process was started alone, or as the first rank: also before ranks have met, and after."""
     return not is_launched(environment) or environment["RANK"] == "0"
@@ -60,7 +65,7 @@ def process_group(device: torch.device) -> Iterator[None]:
         return
     global _host
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // ranks_here()))
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=STEP_TIMEOUT)
     host: Any = dist.new_group(backend="gloo", timeout=PREPARING_TIMEOUT)
     _host = host

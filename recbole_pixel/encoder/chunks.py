@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from recbole_pixel.distributed import ranks_here
 from recbole_pixel.store.free_memory import free_memory
 
 SHARE = 0.5  # of the free memory that activations may fill; the rest is for gradients in flight and for scores
@@ -81,8 +82,8 @@ def fitting_chunk(n_bytes: float, module: nn.Module, device: torch.device) -> in
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that a computation on ``device`` may still take."""
+    """Bytes that a computation on ``device`` may still take: of the machine's memory, this rank's part."""
     if device.type != "cuda":
-        return free_memory()
+        return free_memory() // ranks_here()
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -120,6 +120,10 @@ def test_automatic_chunks_fill_half_of_what_is_free_beside_weights_and_optimiser
     layer = nn.Linear(10, 10, bias=False)
     monkeypatch.setattr("recbole_pixel.encoder.chunks.free_memory", lambda: 100_000 + 3 * 400)
     assert free_bytes(torch.device("cpu")) == 101_200
+    with monkeypatch.context() as launched:
+        for name, value in {"RANK": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}.items():
+            launched.setenv(name, value)
+        assert free_bytes(torch.device("cpu")) == 25_300, "four ranks of this machine fill one memory"
     assert fitting_chunk(500.0, layer, torch.device("cpu")) == 100
     assert fitting_chunk(1e9, layer, torch.device("cpu")) == 1
     monkeypatch.setattr("recbole_pixel.item_tower.fitting_chunk", lambda *_: 5)
