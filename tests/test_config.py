@@ -134,6 +134,10 @@ def test_an_unknown_key_in_a_file_names_the_file(tmp_path, world):
         ({"clip_grad_norm": 1.0}, "clip_grad_norm is 1.0, expected a mapping"),
         ({"topk": "ten"}, "topk is 'ten', expected a whole number or a list"),
         ({"learner": "adamm"}, "learner is 'adamm', expected one of adam, adamw.*the nearest is adam"),
+        ({"epochs": None}, "epochs is None, expected a whole number"),
+        ({"accumulate_steps": None}, "accumulate_steps is None, expected a whole number"),
+        ({"mask_history": None}, "mask_history is None, expected True or False"),
+        ({"extra_candidates": None}, "extra_candidates is None, expected a whole number, all or auto"),
         ({"epochs": 1e2}, "epochs is 100.0, expected a whole number"),
         ({"metrics": ["Recal"]}, "metrics: there is no metric 'Recal'; the nearest is recall"),
         ({"valid_metric": "NDGC@10"}, "valid_metric: there is no metric 'NDGC'; the nearest is ndcg"),
@@ -143,6 +147,15 @@ def test_an_unknown_key_in_a_file_names_the_file(tmp_path, world):
 def test_a_value_that_cannot_be_meant_is_refused(settings, message):
     with pytest.raises(SettingError, match=message):
         check_settings(settings, "settings")
+
+
+@pytest.mark.parametrize(
+    "key", ["row_targets", "train_encoder_chunk", "encoder_learning_rate", "visual_embedding_size", "clip_grad_norm"]
+)
+def test_nothing_is_a_value_where_it_is_documented(key):
+    check_settings({key: None}, "settings")
+    with pytest.raises(SettingError, match=f"{key} is 'x', expected [^~]*$"):
+        check_settings({key: "x"}, "settings")
 
 
 def test_what_every_yaml_sets_passes_its_own_checks():
