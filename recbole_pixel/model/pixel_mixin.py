@@ -185,6 +185,7 @@ class PixelMixin(StateLosses, metaclass=_CheckedWhenBuilt):
         """Tells the cross entropy which items it ranks, while a loss is computed."""
         loss_fct = getattr(self, "loss_fct", None)
         if not isinstance(loss_fct, CatalogueCrossEntropy):
+            self._check_own_loss(loss_fct, catalogue)
             yield
             return
         loss_fct.catalogue = catalogue
@@ -196,6 +197,17 @@ class PixelMixin(StateLosses, metaclass=_CheckedWhenBuilt):
             yield
         finally:
             loss_fct.catalogue = loss_fct.collisions = None
+
+    def _check_own_loss(self, loss_fct: Any, catalogue: StepCatalogue | None) -> None:
+        """Refuses another cross entropy where scores have a column for each item of the step, not for each id."""
+        if not isinstance(loss_fct, nn.CrossEntropyLoss) or catalogue is None:
+            return
+        if isinstance(self.item_tower, ItemTower) or catalogue.log_q is not None:
+            raise TypeError(
+                f"{type(self).__name__}.loss_fct is a {type(loss_fct).__name__}, which takes item ids for columns of "
+                f"the scores; a step's scores have one for each of its items. Use or subclass "
+                f"recbole_pixel.objective.CatalogueCrossEntropy"
+            )
 
 
 @contextmanager

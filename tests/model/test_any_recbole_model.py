@@ -263,3 +263,19 @@ def test_sequence_rows_of_a_class_that_reads_ahead_by_one_are_refused(pixel, mon
     _, model, _ = pixel("GRU4Rec", body={})
     rows = Interaction({"item_id_list": torch.tensor([[1, 2]]), "item_length": torch.tensor([2])})
     assert model.eval().full_sort_predict(rows).shape == (1, 65)
+
+
+def own_cross_entropy(model: Any, config: Any, dataset: Any) -> None:
+    super(type(model), model).__init__(config, dataset)
+    model.loss_fct = nn.CrossEntropyLoss(label_smoothing=0.1)
+
+
+def test_a_loss_that_takes_ids_for_positions_is_refused(pixel):
+    """Columns of the scores are a step's items; the smoothing cross entropy of torch would take ids for columns."""
+    with pytest.raises(TypeError, match="CatalogueCrossEntropy"):
+        pixel("NARM", body={"__init__": own_cross_entropy}, loss_type="CE")
+
+
+def test_the_id_twin_that_ranks_all_items_takes_any_loss(pixel):
+    _, model, (train, _, _) = pixel("NARM", "id", body={"__init__": own_cross_entropy}, loss_type="CE")
+    assert torch.isfinite(model.calculate_loss(next(iter(train))))
