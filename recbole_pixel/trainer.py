@@ -157,7 +157,7 @@ class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
     def _write(self, epoch: int, path: str, verbose: bool) -> None:
         state = {
             "config": plain_config(self.config),
-            "epoch": epoch,
+            "epoch": max(epoch, self.start_epoch - 1),  # RecBole says -1 where no epoch is left to run
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score) if np.isfinite(self.best_valid_score) else None,
             "state_dict": self.model.state_dict(),

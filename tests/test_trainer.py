@@ -340,6 +340,17 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(trainer_of):
         assert torch.allclose(tensor, second.model.state_dict()[name], atol=1e-6), name
 
 
+def test_resuming_a_run_that_was_done_does_not_make_it_start_anew(trainer_of):
+    first, loaders = trainer_of(epochs=1)
+    first.fit(loaders[0], None, verbose=False)
+    for _ in range(2):
+        again, loaders = trainer_of(epochs=1)
+        again.resume_checkpoint(first.saved_model_file)
+        assert again.start_epoch == 1, "one epoch is done"
+        again.fit(loaders[0], None, verbose=False)
+        assert not again.train_loss_dict
+
+
 def test_resuming_keeps_the_best_score_and_the_patience(trainer_of):
     trainer, loaders = trainer_of(epochs=1)
     trainer.fit(loaders[0], loaders[1], verbose=False)
