@@ -1,4 +1,4 @@
-"""The parts of a training run that know nothing of RecBole: parameter groups, schedule, precision."""
+"""The parts of a training run that know nothing of RecBole: parameter groups, schedule, accumulation."""
 
 from __future__ import annotations
 
