@@ -15,6 +15,8 @@ from recbole_pixel.evaluation.score_blocks import Whole
 from recbole_pixel.evaluation.sieve import Sieves
 from recbole_pixel.evaluation.top_items import top_items
 
+COLLECTED = ("rec.items", "rec.topk", "rec.meanrank", "rec.score", "data.label")
+"""What RecBole's collector keeps of users or of their items, a row each."""
 NEEDS_ALL_SCORES = ("rec.score", "data.label")
 
 
@@ -59,7 +61,7 @@ class BlockCollector(Collector):
         """Drops what an evaluation collected that did not come to its end."""
         self.parts = {}
         self.sieves.forget()
-        for name in ("rec.items", "rec.topk", "rec.meanrank", "rec.score", "data.label"):
+        for name in COLLECTED:
             if name in self.data_struct:
                 del self.data_struct[name]
 

@@ -8,10 +8,7 @@ from typing import Any
 from torch.utils.data import BatchSampler
 
 from recbole_pixel.distributed import copy_state_from_first, from_first, gather_on_host, is_first, is_shared, share
-from recbole_pixel.evaluation.collector import BlockCollector
-
-COLLECTED = ("rec.items", "rec.topk", "rec.meanrank", "rec.score", "data.label")
-"""What RecBole's collector keeps of users or of their items, a row each."""
+from recbole_pixel.evaluation.collector import COLLECTED, BlockCollector
 
 
 class RankCollector(BlockCollector):
