@@ -33,10 +33,11 @@ ELEMENTWISE: set[Callable[..., Any]] = {
 }  # fmt: skip
 
 
-COMPUTED = (
-    "__lt__ __le__ __gt__ __ge__ __eq__ __ne__ __bool__ __float__ __array__ __iter__ __abs__ __invert__ __and__ __or__ "
-    "__pow__ __rpow__ __rtruediv__ __floordiv__ __rfloordiv__ __mod__ __rmod__ __matmul__ __rmatmul__"
-).split()
+COMPUTED = [
+    "__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__", "__bool__", "__float__",
+    "__array__", "__iter__", "__abs__", "__invert__", "__and__", "__or__", "__pow__", "__rpow__",
+    "__rtruediv__", "__floordiv__", "__rfloordiv__", "__mod__", "__rmod__", "__matmul__", "__rmatmul__",
+]  # fmt: skip
 """Operators of tensors that are not lazy; Python looks them up in the class, past its ``__getattr__``."""
 
 
