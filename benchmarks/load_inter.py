@@ -126,10 +126,8 @@ def compare(folder: Path, n_rows: int, stock_rows: int) -> None:
 def endure(folder: Path, n_rows: int) -> None:
     """Ours alone, with users and items in proportion to PixelRec's whole file."""
     share = n_rows / ROWS_OF_ALL
-    began = time.perf_counter()
     data = made(folder, n_rows, int(USERS_OF_ALL * share), ITEMS_OF_ALL)
     about = {"rows": n_rows, "GB": (data / "big" / "big.inter").stat().st_size / 1e9, **machine()}
-    about["seconds_to_write_the_file"] = time.perf_counter() - began
     cold, again = (measured(data, "PixelSASRec") for _ in range(2))
     peak = max(cold["MiB"], again["MiB"])
     claim("load_inter.peak_under_16_GiB", 16 * 1024 / peak, 1, cold_MiB=cold["MiB"], again_MiB=again["MiB"], **about)
