@@ -92,6 +92,7 @@ class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
         """One pass over the training rows; returns the sum of the steps' losses."""
         began, encoded = time.perf_counter(), self.tower.n_encoded
         self.model.train()
+        self.accumulation = Accumulation(self.accumulation.n_batches)  # of an epoch that was interrupted, nothing stays
         loss_func = loss_func or self.over_ranks or self.model.calculate_loss
         total = torch.zeros((), device=self.device)
         progress = tqdm(train_data, f"Train {epoch_idx:>5}", len(train_data), disable=not show_progress, unit="batch")

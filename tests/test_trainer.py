@@ -175,6 +175,19 @@ def test_the_optimiser_steps_once_for_each_group_of_batches_the_last_incomplete_
     assert rates == pytest.approx([0.5 * factor(step) for step in range(n_steps)])
 
 
+def test_a_group_that_was_interrupted_is_no_part_of_the_next_fit(trainer_of):
+    ends = []
+    for is_interrupted in (False, True):
+        trainer, loaders = trainer_of(accumulate_steps=3, train_batch_size=4, learner="sgd", epochs=1)
+        if is_interrupted:
+            trainer.model.train()
+            trainer._train_step(next(iter(loaders[0])), trainer.model.calculate_loss)
+        trainer.fit(loaders[0], None, saved=False, verbose=False)
+        ends.append([parameter.detach().clone() for parameter in trainer.model.parameters()])
+    for alone, after in zip(*ends, strict=True):
+        assert torch.equal(alone, after)
+
+
 def test_a_group_of_no_batches_is_refused(trainer_of):
     with pytest.raises(ValueError, match="accumulate_steps is 0; expected 1 or more"):
         trainer_of(accumulate_steps=0)
