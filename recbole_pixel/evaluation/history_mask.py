@@ -34,7 +34,8 @@ class HistoryMaskMixin:
             return None
         if load_best_model:
             self._load_best(model_file or self.saved_model_file)  # type: ignore[attr-defined]
-        self.eval_collector.forget()  # an error or Ctrl+C may have ended the last evaluation
+        if isinstance(self.eval_collector, BlockCollector):  # not one that the user put in its place
+            self.eval_collector.forget()  # an error or Ctrl+C may have ended the last evaluation
         self._histories = getattr(eval_data._dataset, "histories", None)
         return super().evaluate(eval_data, False, None, show_progress)  # type: ignore[misc]
 
