@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor, is_grad_enabled, matmul, mm, set_grad_enabled
+from torch import Tensor, is_grad_enabled, set_grad_enabled
 from torch._C import DisableTorchFunctionSubclass
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-PRODUCTS: set[Callable[..., Any]] = {matmul, mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__}
+from recbole_pixel.unmade_products import UnmadeProducts
+
 KNOWN_UNSEEN: set[Callable[..., Any]] = {
     Tensor.size, Tensor.dim, Tensor.numel, Tensor.__len__,
     Tensor.shape.__get__, Tensor.ndim.__get__, Tensor.dtype.__get__, Tensor.device.__get__,  # type: ignore[attr-defined]
@@ -65,27 +65,17 @@ def _product_of(scores: PendingScores) -> Tensor:
     return scores.product
 
 
-class KeepPending(TorchFunctionMode):
-    """Within it, a product of two matrices of ``n_candidates`` columns is left to whoever looks at it.
+class KeepPending(UnmadeProducts):
+    """Within it, a product of two matrices with a column for each candidate is left to whoever looks at it.
 
-    RecBole's classes multiply states with all items and hand the product to ``loss_fct``, which needs no more than a
-    part of it at a time.
-
-    Args:
-        n_candidates: U.
+    RecBole's losses need no more than a part of it at a time.
     """
 
-    def __init__(self, n_candidates: int) -> None:
-        super().__init__()
-        self.n_candidates = n_candidates
+    def takes(self, rows: Any, columns: Any) -> bool:
+        """Whether both are matrices, no scores that are pending themselves, and ``columns`` the candidates'."""
+        both_matrices = all(type(factor) is not PendingScores and factor.dim() == 2 for factor in (rows, columns))
+        return both_matrices and columns.shape[1] == self.n_columns
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func in PRODUCTS and not kwargs and self._are_scores(*args):
-            return PendingScores(args[0], args[1].T)
-        return func(*args, **(kwargs or {}))
-
-    def _are_scores(self, states: Any, columns: Any) -> bool:
-        both_matrices = all(type(factor) is not PendingScores and factor.dim() == 2 for factor in (states, columns))
-        return both_matrices and columns.shape[1] == self.n_candidates
+    def instead(self, rows: Tensor, columns: Tensor) -> PendingScores:
+        """The two factors."""
+        return PendingScores(rows, columns.T)

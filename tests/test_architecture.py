@@ -34,6 +34,7 @@ FORBIDDEN: dict[str, tuple[set[str], set[str]]] = {
     "objective": ({"recbole"}, {"item_tower", "features", "data", "model", *ABOVE_MODEL}),
     "collisions": ({"recbole"}, {"item_tower", "features", "data", "model", *ABOVE_MODEL}),
     "pending_scores": ({"recbole"}, {"item_tower", "features", "data", "model", *ABOVE_MODEL}),
+    "unmade_products": ({"recbole"}, {"item_tower", "features", "data", "model", *ABOVE_MODEL}),
     "score_chunks": ({"recbole"}, {"item_tower", "features", "data", "model", *ABOVE_MODEL}),
     "tower": ({"recbole"}, {"features", "item_tower", "data", "model", *ABOVE_MODEL}),
     "item_tower": ({"recbole"}, {"features", "data", "model", *ABOVE_MODEL}),

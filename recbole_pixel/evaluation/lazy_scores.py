@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from recbole_pixel.evaluation.score_blocks import (
     Applied,
@@ -24,8 +23,8 @@ from recbole_pixel.evaluation.score_blocks import (
     Whole,
     is_broadcast,
 )
+from recbole_pixel.unmade_products import UnmadeProducts
 
-PRODUCTS = {torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__}
 ELEMENTWISE: set[Callable[..., Any]] = {
     torch.add, torch.sub, torch.mul, torch.div, torch.true_divide, torch.neg, torch.sigmoid, torch.tanh,
     Tensor.add, Tensor.sub, Tensor.mul, Tensor.div, Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__,
@@ -41,32 +40,22 @@ COMPUTED = [
 """Operators of tensors that are not lazy; Python looks them up in the class, past its ``__getattr__``."""
 
 
-class LazyProducts(TorchFunctionMode):
-    """Within it, a product of two matrices of which the second has a column for each item is not computed yet.
+class LazyProducts(UnmadeProducts):
+    """Within it, a product of two matrices of which the second has a column for each item is not computed yet."""
 
-    Args:
-        n_items: N.
-    """
-
-    def __init__(self, n_items: int) -> None:
-        super().__init__()
-        self.n_items = n_items
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func in PRODUCTS and not kwargs and self._are_scores(*args):
-            return LazyScores(_Cell(Product(*args)))
-        return func(*args, **(kwargs or {}))
-
-    def _are_scores(self, users: Any, items: Any) -> bool:
-        if not (isinstance(users, Tensor) and isinstance(items, Tensor)) or torch.compiler.is_compiling():
+    def takes(self, rows: Any, columns: Any) -> bool:
+        """Whether blocks of the product can be computed later, alike."""
+        if not (isinstance(rows, Tensor) and isinstance(columns, Tensor)) or torch.compiler.is_compiling():
             return False
-        if torch.is_grad_enabled() or torch.is_autocast_enabled(users.device.type):
+        if torch.is_grad_enabled() or torch.is_autocast_enabled(rows.device.type):
             return False
-        if users.layout != torch.strided or items.layout != torch.strided:  # sparse ones have no blocks
+        if rows.layout != torch.strided or columns.layout != torch.strided:  # sparse ones have no blocks
             return False
-        return users.dim() == 2 == items.dim() and items.shape[1] == self.n_items and users.dtype == items.dtype
+        return rows.dim() == 2 == columns.dim() and columns.shape[1] == self.n_columns and rows.dtype == columns.dtype
+
+    def instead(self, rows: Tensor, columns: Tensor) -> LazyScores:
+        """Scores that remember both."""
+        return LazyScores(_Cell(Product(rows, columns)))
 
 
 class _Cell:
