@@ -127,7 +127,7 @@ class PixelTrainDataLoader(AbstractDataLoader):
         return negatives
 
     def _catalogue(
-        self, rng: np.random.Generator, plan: BatchPlan, negatives: np.ndarray, own: BatchPlan | None = None
+        self, rng: np.random.Generator, plan: BatchPlan, negatives: np.ndarray, own: BatchPlan
     ) -> dict[str, np.ndarray]:
         """The step's catalogue: every item that the batch names, each once; none where all items are.
 
@@ -146,9 +146,8 @@ class PixelTrainDataLoader(AbstractDataLoader):
             fields[CATALOGUE_NEGATIVE] = ranked = negatives
         else:
             ranked = ids if self.is_ranked and self.masks else ids[:0]
-        consumed = (own or plan).own
-        if len(ranked) and consumed is not None:
-            fields[CATALOGUE_OWN] = positions_of(ranked, *consumed())
+        if len(ranked) and own.own is not None:
+            fields[CATALOGUE_OWN] = positions_of(ranked, *own.own())
         return fields
 
     def _named(self, rng: np.random.Generator, plan: BatchPlan, negatives: np.ndarray) -> np.ndarray:
@@ -157,6 +156,11 @@ class PixelTrainDataLoader(AbstractDataLoader):
         if self.is_ranked and self.extra:
             drawn = draw_distinct(rng, self.candidates, self.extra)
         return np.unique(np.concatenate([[0], plan.inputs.ravel(), plan.targets.ravel(), negatives.ravel(), drawn]))
+
+
+def catalogue_fields(batch: Interaction) -> dict[str, torch.Tensor]:
+    """Fields of ``batch`` that tell of its step's catalogue, not of its rows."""
+    return {field: batch[field] for field in batch.columns if field.startswith("catalogue_")}
 
 
 def positions_of(ids: np.ndarray, rows: np.ndarray, items: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from recbole_pixel.data.loader import (
     CATALOGUE_INPUT,
     CATALOGUE_LOG_Q,
     CATALOGUE_NEGATIVE,
+    catalogue_fields,
 )
 from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
@@ -129,7 +130,6 @@ class PixelMixin(StateLosses, metaclass=_CheckedWhenBuilt):
             if config[key] not in known:
                 raise ValueError(f"{key} is {config[key]!r}; {cls.__name__} expected one of {', '.join(known)}")
         check_counts(config)
-        check_counts(config, ["shared_negatives"])
         if config["shared_negatives"] is not None and config["loss_type"] == "CE":
             raise ValueError(
                 f"shared_negatives is {config['shared_negatives']} and loss_type CE, which ranks targets against the "
@@ -139,8 +139,7 @@ class PixelMixin(StateLosses, metaclass=_CheckedWhenBuilt):
     def calculate_loss(self, interaction: Any) -> Tensor:
         """The step's loss; the items of ``interaction`` are encoded once, before anything looks them up."""
         ids = self._catalogue_ids(interaction)
-        carried = () if ids is None else interaction.columns
-        fields = {field: interaction[field] for field in carried if field.startswith("catalogue_")}
+        fields = {} if ids is None else catalogue_fields(interaction)
         tower_step = self.item_tower.step(
             ids, fields.get(CATALOGUE_INPUT), fields.get(CATALOGUE_LOG_Q), fields.get(CATALOGUE_CANDIDATE)
         )

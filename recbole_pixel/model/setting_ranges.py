@@ -7,7 +7,7 @@ from typing import Any
 
 WIDTHS = (
     "embedding_size", "hidden_size", "inner_size", "attention_size", "visual_embedding_size", "encoder_chunk",
-    "train_encoder_chunk", "accumulate_steps",
+    "train_encoder_chunk", "accumulate_steps", "shared_negatives",
 )  # fmt: skip
 """Settings of several models that count something; those that a model does not have are None."""
 

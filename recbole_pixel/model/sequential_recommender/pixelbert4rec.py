@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_pixel.catalogue import StepCatalogue
-from recbole_pixel.data.loader import CATALOGUE_TARGET
+from recbole_pixel.data.loader import CATALOGUE_TARGET, catalogue_fields
 from recbole_pixel.model.cloze import draw_rows
 from recbole_pixel.model.pixel_mixin import PixelMixin
 from recbole_pixel.model.setting_ranges import check_counts, check_shares
@@ -55,8 +55,12 @@ class PixelBERT4Rec(PixelMixin, BERT4Rec):
 
     def loss_in_step(self, catalogue: StepCatalogue | None, interaction: Any) -> Tensor:
         """The loss at hidden items; the row they are hidden in is its inputs and its last target."""
-        row = {field: interaction[field] for field in interaction.columns if not field.startswith("catalogue_")}
-        row = {field: values.repeat(self.masked_copies, *[1] * (values.dim() - 1)) for field, values in row.items()}
+        shared = catalogue_fields(interaction)
+        row = {
+            field: interaction[field].repeat(self.masked_copies, *[1] * (interaction[field].dim() - 1))
+            for field in interaction.columns
+            if field not in shared
+        }
         length = row[self.ITEM_SEQ_LEN][:, None]
         last = row[self.POS_ITEM_ID].gather(1, length - 1)
         items = F.pad(row[self.ITEM_SEQ], (0, 1)).scatter(1, length, last)
@@ -67,8 +71,7 @@ class PixelBERT4Rec(PixelMixin, BERT4Rec):
         if self.NEG_ITEM_ID in interaction:
             negatives = row[self.NEG_ITEM_ID]
             row[self.NEG_ITEM_ID] = torch.cat([negatives[:, :1], negatives], dim=1)
-        shared = {field: interaction[field] for field in interaction.columns if field.startswith("catalogue_")}
-        shared.pop(CATALOGUE_TARGET, None)
+        shared.pop(CATALOGUE_TARGET, None)  # the places of other targets
         return super().loss_in_step(catalogue, Interaction({**row, **shared}))
 
     def _rows_of_targets(self, interaction: Any) -> tuple[Tensor, Tensor]:
