@@ -14,7 +14,6 @@ Start-up is timed on neither side: workers have started, pixels are decoded, a f
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import time
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from typing import Any
 import torch
 from noise_world import MAX_LENGTH, NAME, World, noise_world
 from reference_pipeline import PickleReader, ReferenceDataset, reference_chunks, reference_loader, write_pickles
-from side_by_side import alternate, claim, machine
+from side_by_side import alternate, claim, common_options, machine
 
 from recbole_pixel.store import decode_image
 
@@ -91,11 +90,7 @@ def _timed(loader: Any, n_batches: int, consume: Callable[[Any], int]) -> float:
 
 def main() -> None:
     """Reads the options, runs, prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a small world, two rounds")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where to keep the world; a temporary folder by default")
-    options = parser.parse_args()
+    options = common_options(__doc__, 3).parse_args()
     torch.set_num_threads(1)
     with TemporaryDirectory() as temporary:
         run(options.folder or Path(temporary), options.quick, 2 if options.quick else options.rounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import platform
@@ -43,6 +44,20 @@ def seconds_of_rounds(
             if round_ >= 0:
                 seconds[name].append(taken)
     return seconds
+
+
+def common_options(about: str | None, rounds: int) -> argparse.ArgumentParser:
+    """A parser of ``--quick``, ``--rounds`` and ``--folder``.
+
+    Args:
+        about: the script's docstring.
+        rounds: the default.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a small world, two rounds")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--folder", type=Path, help="where to keep the world; a temporary folder by default")
+    return parser
 
 
 def claim(name: str, ratio: float | None, want: float | None, **more: Any) -> None:

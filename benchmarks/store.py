@@ -11,7 +11,6 @@ without reuse. ``file, cold`` has the page cache dropped before each batch, on b
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 from noise_world import SIDE, World, noise_world
 from reference_pipeline import PickleReader, write_pickles
-from side_by_side import alternate, claim, machine
+from side_by_side import alternate, claim, common_options, machine
 
 from recbole_pixel.store import ArrayStore, decode_image
 
@@ -106,11 +105,7 @@ def _drop_pages(path: Path) -> None:
 
 def main() -> None:
     """Reads the options, runs, prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a small world, two rounds")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--folder", type=Path, help="where to keep the world; a temporary folder by default")
-    options = parser.parse_args()
+    options = common_options(__doc__, 7).parse_args()
     torch.set_num_threads(1)
     with TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)

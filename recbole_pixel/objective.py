@@ -75,6 +75,7 @@ class CatalogueCrossEntropy(nn.Module):
         bias = self._bias()
 
         def formula(scores: Tensor, first: int) -> tuple[Tensor, Tensor]:
+            """The sum of losses of the targets from ``first`` on, and its gradient, made of ``scores`` (t, U)."""
             own = positions[first : first + len(scores)]
             if bias is not None:
                 scores.add_(bias)

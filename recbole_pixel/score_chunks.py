@@ -55,6 +55,7 @@ class _LossInChunks(torch.autograd.Function):
     def forward(
         ctx: Any, states: Tensor, table: Tensor, offset: Tensor | None, formula: Formula, n_rows: int, learns: bool
     ) -> Tensor:
+        """The sum over chunks of ``n_rows`` targets; where it ``learns``, their gradients are kept for the backward."""
         exact = torch.promote_types(states.dtype, torch.float32)
         loss = torch.zeros((), dtype=exact, device=states.device)
         chunks = _Chunks(states, table, offset, learns)

@@ -1,4 +1,4 @@
-"""Fixtures of the models that read stored features."""
+"""Fixtures of models on the colour world, and of those that read stored features."""
 
 from __future__ import annotations
 
@@ -6,7 +6,25 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tiny_models import TINY, pictured_world
 from visual_world import CASES, SMALL, shaken, visual_world
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> dict[str, Any]:
+    """Settings that lead to the colour world."""
+    return pictured_world(tmp_path_factory.mktemp("colour"))
+
+
+@pytest.fixture
+def tiny(settings, build, pictures) -> Callable[..., Any]:
+    """A function that makes (config, model, loaders) of a model on the colour world; N is 65, like no other size."""
+
+    def made(model: str, item_tower: str, **own: Any) -> Any:
+        asked = {**settings, **TINY, **pictures, "item_tower": item_tower, "standardise_features": False, **own}
+        return build("colour", asked, model)
+
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from recbole.data.interaction import Interaction
-from tiny_models import TINY, away_from_start, pictured_world, stock_config
+from tiny_models import TINY, away_from_start, stock_config
 from torch import nn
 from torch.nn import functional as F
 
@@ -41,11 +41,6 @@ OWN: dict[str, dict[str, Any]] = {
     "Caser": {"MAX_ITEM_LIST_LENGTH": 4},
 }
 TWINS = ["GCSAN", "STAMP", "NARM", "SINE", "Caser", "HRM", "FOSSIL", "CORE", "TransRec"]
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> dict[str, Any]:
-    return pictured_world(tmp_path_factory.mktemp("colour"))
 
 
 @pytest.fixture

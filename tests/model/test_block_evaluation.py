@@ -8,7 +8,7 @@ import pytest
 import torch
 from recbole.evaluator.collector import Collector
 from recbole.trainer import Trainer
-from tiny_models import TINY, away_from_start, pictured_world
+from tiny_models import TINY, away_from_start
 from torch import Tensor
 from visual_world import CASES
 from worlds import random_rows, write_inter
@@ -23,11 +23,6 @@ PLAIN = [name for name, folder in MODELS.items() if folder != "visual_recommende
 RECBOLES = ["SASRec", "GRU4Rec", "BPR", "STAMP", "CORE", "TransRec", "RepeatLast"]
 NOT_PRODUCTS = {"VisRank", "TransRec", "RepeatLast"}
 METRICS = ["Recall", "NDCG", "MRR", "Hit", "MAP", "Precision", "GAUC"]
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> dict[str, Any]:
-    return pictured_world(tmp_path_factory.mktemp("colour"))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 from test_worlds import COLOUR, share_of_taste, trained, user_scores
-from tiny_models import SEQUENTIAL, TINY, away_from_start, pictured_world, unrolled
+from tiny_models import SEQUENTIAL, TINY, away_from_start, unrolled
 from torch.nn import functional as F
 
 PREFIX_ONLY = {"PixelSRGNN", "PixelLightSANs"}
@@ -21,22 +20,6 @@ LOSSES = {
     "CE": {"loss_type": "CE", "extra_candidates": 4},
     "CE-all": {"loss_type": "CE", "extra_candidates": "all"},
 }
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> dict[str, Any]:
-    return pictured_world(tmp_path_factory.mktemp("colour"))
-
-
-@pytest.fixture
-def tiny(settings, build, pictures) -> Callable[..., Any]:
-    """A function that makes (config, model, loaders) of a model on the colour world; N is 65, like no other size."""
-
-    def made(model: str, item_tower: str, **own: Any) -> Any:
-        asked = {**settings, **TINY, **pictures, "item_tower": item_tower, "standardise_features": False, **own}
-        return build("colour", asked, model)
-
-    return made
 
 
 def close(one: torch.Tensor, other: torch.Tensor, tolerance: float = 1e-5) -> bool:
