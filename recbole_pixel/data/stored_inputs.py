@@ -52,7 +52,11 @@ class StoredInputs:
 
     def fetch(self, ids: Tensor, out: np.ndarray | None = None) -> Tensor:
         """Arrays of the items ``ids`` (U,), each >= 1: shape (U, ...), in ``out`` where it is given."""
-        return self._seen(self._numbers(self.store.gather(self.records[ids.cpu().numpy()], out)))
+        return self._seen(self.raw(ids, out))
+
+    def raw(self, ids: Tensor, out: np.ndarray | None = None) -> Tensor:
+        """As :meth:`fetch`, with the axes as they are stored, contiguous."""
+        return self._numbers(self.store.gather(self.records[ids.cpu().numpy()], out))
 
     def _numbers(self, arrays: np.ndarray) -> Tensor:
         return torch.from_numpy(arrays).view(torch.bfloat16) if self.is_bf16 else torch.from_numpy(arrays)
@@ -92,8 +96,8 @@ class DeviceInputs(StoredInputs):
             table[start : start + BLOCK] = self._numbers(self.store.gather(part)).to(self.device)
         return table
 
-    def fetch(self, ids: Tensor, out: np.ndarray | None = None) -> Tensor:
-        """Arrays of the items ``ids`` (U,), each >= 1: shape (U, ...), on the device.
+    def raw(self, ids: Tensor, out: np.ndarray | None = None) -> Tensor:
+        """Arrays of the items ``ids`` (U,), each >= 1, as they are stored: shape (U, ...), on the device.
 
         Args:
             ids: on any device.
@@ -101,4 +105,4 @@ class DeviceInputs(StoredInputs):
         """
         target = None if out is None else self._numbers(out[: len(ids)])
         places = self.places[ids.to(self.device)]
-        return self._seen(torch.index_select(self.table, 0, places, out=target))
+        return torch.index_select(self.table, 0, places, out=target)
