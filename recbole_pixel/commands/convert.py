@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbole_pixel.commands.convert_rules import add_rules, rules
+
 if TYPE_CHECKING:
     from recbole_pixel.convert import ItemSource, Options, Source
     from recbole_pixel.store import ImageSource
@@ -94,10 +96,10 @@ def _add_images(parser: argparse._ActionsContainer) -> None:
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
+    add_rules(parser)
     group = parser.add_argument_group("output")
     group.add_argument("--name", required=True, help="name of the data set")
     group.add_argument("--out", type=Path, metavar="DIR", help="folder of data sets (default: dataset_atomic)")
-    group.add_argument("--keep-duplicates", action="store_true", help="keep rows that repeat another exactly")
     group.add_argument("--skip-images", action="store_true", help="leave the pictures alone")
     group.add_argument(
         "--image-size",
@@ -134,7 +136,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         arguments.image_size, arguments.image_fit, arguments.keep_original, progress=not arguments.quiet
     )
     return Options(
-        keep_duplicates=arguments.keep_duplicates,
+        rules=rules(arguments),
         keep_unseen=getattr(arguments, "all_items", False),
         images=images,
     )

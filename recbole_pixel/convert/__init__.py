@@ -12,6 +12,7 @@ from recbole_pixel.convert.items import ItemColumn, ItemSource
 from recbole_pixel.convert.ml_100k import ml_100k_source
 from recbole_pixel.convert.pictures import ImageOptions, named_by_column
 from recbole_pixel.convert.pixelrec import pixelrec_source
+from recbole_pixel.convert.row_rules import RowRules
 from recbole_pixel.convert.source_table import SourceTable
 from recbole_pixel.convert.summary import summarise
 
@@ -22,6 +23,7 @@ __all__ = [
     "ItemColumn",
     "ItemSource",
     "Options",
+    "RowRules",
     "Source",
     "SourceTable",
     "convert",

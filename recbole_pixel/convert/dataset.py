@@ -9,6 +9,7 @@ from recbole_pixel.convert.dataset_folder import DatasetFolder
 from recbole_pixel.convert.interactions import InteractionColumns, Interactions, write_interactions
 from recbole_pixel.convert.items import Items, ItemSource, write_items
 from recbole_pixel.convert.pictures import ImageOptions, Pictures, store_pictures
+from recbole_pixel.convert.row_rules import RowRules
 from recbole_pixel.convert.source_table import SourceTable
 from recbole_pixel.store import ImageSource
 
@@ -39,12 +40,12 @@ class Options:
     """How a data set is written.
 
     Args:
-        keep_duplicates: keep interactions that repeat another exactly.
+        rules: which interactions are left out.
         keep_unseen: keep items of the items' table that have no interaction.
         images: how pictures are stored.
     """
 
-    keep_duplicates: bool = False
+    rules: RowRules = field(default_factory=RowRules)
     keep_unseen: bool = False
     images: ImageOptions = field(default_factory=ImageOptions)
 
@@ -88,7 +89,7 @@ def convert(source: Source, name: str, out: Path = DEFAULT_OUT, options: Options
     options = options or Options()
     with DatasetFolder(out, name) as folder:
         interactions = write_interactions(
-            source.interactions, source.columns, folder.part(".inter"), keep_duplicates=options.keep_duplicates
+            source.interactions, source.columns, folder.part(".inter"), rules=options.rules
         )
         items = write_items(interactions.items, source.items, folder.part(".item"), keep_unseen=options.keep_unseen)
         pictures = None

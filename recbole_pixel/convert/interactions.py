@@ -1,12 +1,14 @@
 """Interactions: read, checked, sorted by user and time, written as NAME.inter.
 
 Millions of rows pass through a bounded window: one streamed reading counts the rows of each user, then each range of
-users that fits the window is read, sorted and appended. Memory follows the window and the number of users and items.
+users that fits the window is read, sorted and appended. Memory follows the window and the number of users and items;
+only the k-core keeps a few bytes for each row, see `k_core`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +16,8 @@ from typing import BinaryIO
 import polars as pl
 
 from recbole_pixel.convert.atomic_text import has_breaks, is_missing
+from recbole_pixel.convert.k_core import in_core
+from recbole_pixel.convert.row_rules import RowRules
 from recbole_pixel.convert.source_table import SourceTable, readable
 from recbole_pixel.convert.times import TimeKind, as_time, as_written, dates_are_whole, time_counts, time_kind
 
@@ -60,7 +64,7 @@ def write_interactions(
     columns: InteractionColumns,
     out: Path,
     *,
-    keep_duplicates: bool = False,
+    rules: RowRules | None = None,
     rows_per_pass: int = ROWS_PER_PASS,
 ) -> Interactions:
     """Writes the .inter file, sorted by user and time; rows of the same time keep their file order.
@@ -69,33 +73,47 @@ def write_interactions(
         table: where the interactions are.
         columns: which columns they are in.
         out: the file to write; replaced if it is there.
-        keep_duplicates: keep rows that repeat an earlier row's user, item, time and rating.
+        rules: which rows are left out; those that repeat another exactly if not given.
         rows_per_pass: how many rows are sorted at once, unless that takes more than `MAX_PASSES`; a user with more is
             sorted alone.
 
     Raises:
         LookupError: a column is missing.
-        ValueError: the file is empty or unreadable, or no row of it can be used.
+        ValueError: the file is empty or unreadable, no row of it can be used, or a rule needs ratings and has none.
     """
+    rules = rules or RowRules()
+    if rules.min_rating is not None and columns.rating is None:
+        raise ValueError(
+            f"ratings below {rules.min_rating:g} cannot be left out: {table.path} has no column of ratings"
+        )
     result = Interactions()
     with readable(table.path):
-        source = _source(table, columns)
-        kind, ranges = _survey(source, rows_per_pass)
-        checked = _checked(source, kind)
-        whole = kind != "date" or dates_are_whole(source, pl.col("time"))
+        windows = _windows(_source(table, columns), columns, rules, rows_per_pass, result)
+        if rules.k_core:
+            windows = in_core(windows, rules, result.dropped, out.parent)
         with out.open("wb") as file:
             file.write(_header(columns))
-            for users in ranges:
-                rows = _usable(checked.filter(users).collect(engine="streaming"), result)
-                rows = rows.sort("user", "time", maintain_order=True)
-                if columns.time is not None and not keep_duplicates:
-                    rows = _without_repeats(rows, result)
-                _append(rows.with_columns(as_written(pl.col("time"), kind, whole)), file, result)
+            for rows in windows:
+                _append(rows, file, result)
     if result.n_read == 0:
         raise ValueError(f"{table.path} has a header line but no rows; expected interactions")
     if result.n_rows == 0:
         raise ValueError(f"{table.path} has no usable row among {result.n_read}; dropped: {dict(result.dropped)}")
     return result
+
+
+def _windows(
+    source: pl.LazyFrame, columns: InteractionColumns, rules: RowRules, rows_per_pass: int, result: Interactions
+) -> Iterator[pl.DataFrame]:
+    """The usable rows of some users after the others', sorted by user and time, times as they are written."""
+    kind, ranges = _survey(source, rows_per_pass)
+    checked = _checked(source, kind)
+    whole = kind != "date" or dates_are_whole(source, pl.col("time"))
+    for users in ranges:
+        rows = _usable(checked.filter(users).collect(engine="streaming"), result)
+        rows = rows.sort("user", "time", maintain_order=True)
+        rows = rules.of_window(rows, result.dropped, has_time=columns.time is not None)
+        yield rows.with_columns(as_written(pl.col("time"), kind, whole))
 
 
 def _source(table: SourceTable, columns: InteractionColumns) -> pl.LazyFrame:
@@ -149,17 +167,6 @@ def _usable(rows: pl.DataFrame, result: Interactions) -> pl.DataFrame:
     lost = rows.filter(pl.col("reason").is_not_null())
     result.dropped.update(lost["reason"].to_list())
     return rows.filter(pl.col("reason").is_null()).drop("reason")
-
-
-def _without_repeats(rows: pl.DataFrame, result: Interactions) -> pl.DataFrame:
-    """The rows without exact duplicates, looked for only among rows that share user and time: they are few."""
-    same = ((pl.col("user") == pl.col("user").shift()) & (pl.col("time") == pl.col("time").shift())).fill_null(False)
-    numbered = rows.with_row_index("row").with_columns(tied=same | same.shift(-1, fill_value=False))
-    tied = numbered.filter("tied").drop("tied")
-    repeats = tied.filter(~pl.struct(rows.columns).is_first_distinct())["row"]
-    if repeats.len():
-        result.dropped["exact duplicate"] += repeats.len()
-    return numbered.filter(~pl.col("row").is_in(repeats.implode())).drop("row", "tied")
 
 
 def _append(rows: pl.DataFrame, file: BinaryIO, result: Interactions) -> None:

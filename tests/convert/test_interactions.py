@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recbole_pixel.convert import InteractionColumns, SourceTable
+from recbole_pixel.convert import InteractionColumns, RowRules, SourceTable
 from recbole_pixel.convert.interactions import Interactions, write_interactions
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
@@ -53,7 +53,7 @@ def test_each_dropped_row_is_counted_once_under_its_first_reason(tmp_path: Path)
 
 
 def test_duplicates_are_kept_if_asked_for(tmp_path: Path) -> None:
-    text, result = written(tmp_path, "u,i,t\nx,a,2\nx,b,2\nx,a,2\n", keep_duplicates=True)
+    text, result = written(tmp_path, "u,i,t\nx,a,2\nx,b,2\nx,a,2\n", rules=RowRules(keep_duplicates=True))
     assert text == HEADER + "x\ta\t2\nx\tb\t2\nx\ta\t2\n"
     assert result.dropped == {}
 
