@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
-from json import dumps
-from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from recbole_pixel.data.built_store import blocks_of, built_store
 from recbole_pixel.data.stored_inputs import StoredInputs
 from recbole_pixel.data.tiers import inputs_in_tier
 from recbole_pixel.encoder.precision import trunk_cache_type
-from recbole_pixel.store import MEAN_TOKEN, ArrayStore, ArrayStoreWriter, ImageStore, decode_image, open_or_none
+from recbole_pixel.store import MEAN_TOKEN, ArrayStore, ImageStore, decode_image
 
 if TYPE_CHECKING:
     from recbole_pixel.encoder import ImageEncoder
 
 MEAN_OF = 500  # about how many pictures it is the mean of, evenly spread
-BLOCK = 256  # records decoded or encoded at a time
-WAIT_SECONDS = 0.5  # between looks at a store that another process is building
 
 
 def drop_items_without(dataset: Any, tokens: Iterable[str], what: str) -> None:
@@ -144,10 +138,10 @@ def pixel_store(images: ImageStore, size: int, folder: Path) -> ArrayStore:
 
             if start == 0:
                 yield decode(tokens[:: max(1, len(tokens) // MEAN_OF)]).mean(axis=0).round().astype(np.uint8)[None]
-            for block in _blocks(len(tokens), max(start - 1, 0)):
+            for block in blocks_of(len(tokens), max(start - 1, 0)):
                 yield decode(tokens[block])
 
-    return _built(
+    return built_store(
         folder, f"pixels-{size}", [MEAN_TOKEN, *tokens], (size, size, 3), np.dtype(np.uint8), provenance, blocks
     )
 
@@ -175,48 +169,12 @@ def trunk_store(
 
     def blocks(start: int) -> Iterator[np.ndarray]:
         """Activations of the pictures from the ``start``-th record on."""
-        for block in _blocks(len(pixels), start, 64):
+        for block in blocks_of(len(pixels), start, 64):
             yield run(np.arange(block.start, block.stop))
 
     shape = run(np.arange(1)).shape[1:]
     try:
         name = f"trunk-{identity['encoder']}"
-        return _built(folder, name, list(pixels.tokens), shape, dtype, provenance, blocks)
+        return built_store(folder, name, list(pixels.tokens), shape, dtype, provenance, blocks)
     finally:
         encoder.train(was_training).to(home)
-
-
-def _blocks(n_records: int, start: int, size: int = BLOCK) -> Iterator[slice]:
-    for first in range(start, n_records, size):
-        yield slice(first, min(first + size, n_records))
-
-
-def _built(
-    folder: Path,
-    name: str,
-    tokens: list[str],
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    provenance: dict[str, Any],
-    blocks: Callable[[int], Iterator[np.ndarray]],
-) -> ArrayStore:
-    """The store that ``provenance`` describes: opened, resumed, built with a progress bar, or waited for."""
-    key = sha256(dumps(provenance, sort_keys=True).encode()).hexdigest()[:12]
-    path, is_waiting = folder / f"{name}-{key}.array", False
-    folder.mkdir(parents=True, exist_ok=True)
-    while (store := open_or_none(path, provenance)) is None:
-        try:
-            _build(ArrayStoreWriter(path, tokens, shape, dtype, provenance), f"Preparing {name}", blocks)
-        except BlockingIOError as error:  # of a run that was started beside this one
-            if not is_waiting:
-                getLogger().warning(f"waiting: {error}")
-            is_waiting = True
-            time.sleep(WAIT_SECONDS)
-    return store
-
-
-def _build(writer: ArrayStoreWriter, title: str, blocks: Callable[[int], Iterator[np.ndarray]]) -> None:
-    with writer, tqdm(total=len(writer.tokens), initial=writer.written, desc=title, unit="item") as progress:
-        for block in blocks(writer.written):
-            writer.write(writer.written, block)
-            progress.update(len(block))
