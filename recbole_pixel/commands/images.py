@@ -1,4 +1,4 @@
-"""`recbole-pixel images build | check | show`: picture stores from the command line."""
+"""`recbole-pixel images build | download | check | show`: picture stores from the command line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from recbole_pixel.commands.images_download import add_download
 from recbole_pixel.store import (
     ImageStore,
     build_image_store,
@@ -20,14 +21,15 @@ INTERRUPTED = 130
 
 
 def add_parser(subparsers: Any) -> None:
-    """Adds `images` and its three commands to the parser of `recbole-pixel`.
+    """Adds `images` and its four commands to the parser of `recbole-pixel`.
 
     Args:
         subparsers: what `ArgumentParser.add_subparsers` returned.
     """
-    images = subparsers.add_parser("images", help="build, check and look at picture stores")
-    commands = images.add_subparsers(dest="images_command", required=True, metavar="build|check|show")
+    images = subparsers.add_parser("images", help="build, fill, check and look at picture stores")
+    commands = images.add_subparsers(dest="images_command", required=True, metavar="build|download|check|show")
     _add_build(commands)
+    add_download(commands)
     _add_check(commands)
     _add_show(commands)
 

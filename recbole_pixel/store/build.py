@@ -56,7 +56,7 @@ def build_image_store(
         FileExistsError: `out` exists and is not an image store.
         OSError: the disk is full or cannot be written; what was done is kept.
     """
-    _check_options(size, fit, workers)
+    check_options(size, fit, workers)
     started = time.monotonic()
     out = Path(out).absolute()
     settings = {
@@ -77,7 +77,8 @@ def build_image_store(
     return report
 
 
-def _check_options(size: int, fit: str, workers: int | None) -> None:
+def check_options(size: int, fit: str, workers: int | None) -> None:
+    """Raises ValueError for a side, a fit or a number of threads that no store can be built with."""
     if not 1 <= size <= MAX_SIDE:
         raise ValueError(f"size is {size}, expected 1 to {MAX_SIDE} pixels")
     if fit not in FITS:
