@@ -22,6 +22,7 @@ from recbole_pixel.data.loader import (
 )
 from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
+from recbole_pixel.model.fused_attention import fuse_attention
 from recbole_pixel.model.item_parameters import OneMoreItem, check_undeclared, hold_at_zero, place_tower, split_table
 from recbole_pixel.model.setting_ranges import check_counts
 from recbole_pixel.model.state_losses import StateLosses
@@ -81,6 +82,7 @@ class PixelMixin(StateLosses, metaclass=_CheckedWhenBuilt):
         with _loss_type_for_parent(config):
             super().__init__(config, dataset)  # type: ignore[call-arg]
             self._replace_item_tables(config, dataset)
+        fuse_attention(self, config["attention"], str(config["device"]))  # type: ignore[arg-type]
         self.pixel_loss_type = loss_type
         self.train_rows = config["train_rows"]
         self.mask_collisions, self.shared_negatives = config["mask_collisions"], config["shared_negatives"]
