@@ -50,7 +50,7 @@ def _add_extract(commands: Any) -> None:
 
 
 def _add_import(commands: Any) -> None:
-    parser = commands.add_parser("import", help="features from a .npy file, PixelRec or MMRec")
+    parser = commands.add_parser("import", help="features or semantic ids from a .npy file, PixelRec or MMRec")
     parser.add_argument("file", type=Path, help=".npy, or PixelRec's image_feature.json")
     parser.add_argument("--dataset", help="put it into DATA_PATH/DATASET/features, and compare with its items")
     items = parser.add_mutually_exclusive_group()
@@ -198,8 +198,12 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def _print_result(store: ArrayStore, is_new: bool) -> None:
+    from recbole_pixel.store import MEAN_TOKEN
+
     state = "written" if is_new else "up to date"
-    print(f"{store.path}: {state}, {len(store) - 1} items and their mean, {store.dtype} of shape {store.shape}")
+    has_mean = MEAN_TOKEN in store
+    items = f"{len(store) - has_mean} items{' and their mean' if has_mean else ''}"
+    print(f"{store.path}: {state}, {items}, {store.dtype} of shape {store.shape}")
 
 
 def _coverage(store: ArrayStore, folder: Path, dataset: str) -> str:

@@ -1,4 +1,4 @@
-"""Brings features from elsewhere into a store."""
+"""Brings features, or semantic ids, from elsewhere into a store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from recbole_pixel.features.sources import FeatureSource
-from recbole_pixel.features.writing import converted, is_finite, kept, write_features
+from recbole_pixel.features.writing import converted, is_finite, kept, write_codes, write_features
 from recbole_pixel.store import ArrayStore
 
 SOURCE_STATE = ("source_sha256", "source_bytes", "source_mtime")
@@ -17,14 +17,14 @@ SOURCE_STATE = ("source_sha256", "source_bytes", "source_mtime")
 def import_features(
     source: FeatureSource, path: Path, *, dtype: str = "float32", overwrite: bool = False, progress: bool = True
 ) -> tuple[ArrayStore, bool]:
-    """Writes the arrays of ``source``, and their mean, into a store.
+    """Writes the arrays of ``source``, and the mean of features, into a store.
 
     All of the source is looked at before anything is written.
 
     Args:
         source: see :func:`recbole_pixel.features.sources.open_features`.
         path: the store to write.
-        dtype: of the stored numbers, ``float32`` or ``float16``.
+        dtype: of the stored numbers, ``float32`` or ``float16``; codes are int32.
         overwrite: replace features there that were made of something else.
         progress: show bars.
 
@@ -32,16 +32,33 @@ def import_features(
         The store, and whether it is new: one that was made of this file is left as it is.
 
     Raises:
-        ValueError: arrays hold numbers that are not finite; says how many, and whose.
+        ValueError: arrays hold numbers that are not finite, or codes below 0; says how many, and whose.
         FileExistsError: there are features of another source, and not ``overwrite``.
     """
+    if source.is_codes:
+        dtype = "int32"
     made_of = {**source.provenance, "dtype": dtype}
     store = kept(path, made_of, may_differ=SOURCE_STATE, overwrite=overwrite)
     if store is not None:
         return store, False
+    if source.is_codes:
+        return write_codes(path, source.tokens, _codes(source), made_of), True
     _refuse_nonfinite(source, dtype, progress)
     store = write_features(path, source.tokens, source.shape, dtype, made_of, source.blocks, progress=progress)
     return store, True
+
+
+def _codes(source: FeatureSource) -> np.ndarray:
+    """All semantic ids, int32, (N, levels)."""
+    codes = np.concatenate(list(source.blocks(0)))
+    highest = np.iinfo(np.int32).max
+    wrong = [source.tokens[place] for place in np.flatnonzero(((codes < 0) | (codes > highest)).any(axis=1)).tolist()]
+    if wrong:
+        raise ValueError(
+            f"{source.path}: {len(wrong)} of {len(source.tokens)} items have codes that are not from 0 to {highest}, "
+            f"e.g. {wrong[:5]}; give every level codes 0, 1, ... of its own, without marks for padding"
+        )
+    return codes.astype(np.int32)
 
 
 def _refuse_nonfinite(source: FeatureSource, dtype: str, progress: bool) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from recbole_pixel.features.kmeans import centroids, chosen_backend, nearest
-from recbole_pixel.features.writing import kept
-from recbole_pixel.store import MEAN_TOKEN, ArrayStore, ArrayStoreWriter
+from recbole_pixel.features.writing import kept, write_codes
+from recbole_pixel.store import MEAN_TOKEN, ArrayStore
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def quantize(
     codes, tables, reports = residual_kmeans(vectors, n_items, made_of)
     names = [str(level) for level in range(n_levels)]
     return Quantised(
-        codebooks=_written(codebooks_path(path), names, tables, {"kind": "codebooks", **made_of}),
-        codes=_written(path, tokens, codes, {"kind": "codes", **made_of}),
+        codebooks=write_codes(codebooks_path(path), names, tables, {"kind": "codebooks", **made_of}),
+        codes=write_codes(path, tokens, codes, {"kind": "codes", **made_of}),
         levels=tuple(reports),
         n_colliding=n_colliding(codes[:n_items]),
     )
@@ -188,11 +188,3 @@ def _items_first(features: ArrayStore) -> tuple[list[str], np.ndarray]:
 
 def _of_items(codes: ArrayStore) -> np.ndarray:
     return codes.gather(codes.positions([token for token in codes.tokens if token != MEAN_TOKEN]))
-
-
-def _written(path: Path, tokens: list[str], arrays: np.ndarray, provenance: dict[str, Any]) -> ArrayStore:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with ArrayStoreWriter(path, tokens, arrays.shape[1:], arrays.dtype, provenance) as writer:
-        # All anew: a partial of the same provenance may hold codes of codebooks that were never finished.
-        writer.write(0, arrays)
-    return ArrayStore(path)

@@ -31,11 +31,12 @@ class FeatureSource:
     Attributes:
         path: the file.
         tokens: item tokens in the order of the arrays.
-        shape: of one array, (F,) or (P, C).
+        shape: of one array, (F,) or (P, C); of semantic ids (levels,).
         blocks: from how many arrays to skip to blocks of the others, shape (n, *shape).
         provenance: where they come from.
         peaks: the largest absolute number of each array, float64, NaN where one is none, shape (N,); None where the
             file need not be read for it before it is asked for.
+        is_codes: whether they are semantic ids: integers, a code a level.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class FeatureSource:
     blocks: Callable[[int], Iterator[np.ndarray]]
     provenance: dict[str, Any] = field(default_factory=dict)
     peaks: np.ndarray | None = None
+    is_codes: bool = False
 
 
 def open_features(
@@ -70,7 +72,7 @@ def open_features(
 
     Raises:
         FileNotFoundError: a file is not there.
-        ValueError: rows and tokens do not fit each other, tokens repeat, or arrays are no floats.
+        ValueError: rows and tokens do not fit each other, tokens repeat, or arrays are neither floats nor codes.
     """
     for file in (path, tokens):
         if file is not None and not file.is_file():
@@ -120,10 +122,12 @@ def _opened(path: Path) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:  # numpy also unpickles what is no array file, hence its words about pickles
         raise ValueError(f"{path} is not a plain array ({error}); save floats with numpy.save") from error
-    if array.dtype.kind != "f" or array.ndim not in (2, 3, 4) or 0 in array.shape:
+    is_known = array.ndim in (2, 3, 4) if array.dtype.kind == "f" else array.dtype.kind in "iu" and array.ndim == 2
+    if not is_known or 0 in array.shape:
         raise ValueError(
             f"{path} holds {array.dtype} of shape {array.shape}; expected floats of shape (items, F), "
-            f"(items, positions, channels) or (items, height, width, channels)"
+            f"(items, positions, channels) or (items, height, width, channels), or semantic ids: integers of shape "
+            f"(items, levels)"
         )
     return array
 
@@ -150,7 +154,7 @@ def _from_array(path: Path, array: np.ndarray, tokens: list[str], channels_first
         for first in range(start, len(array), step):
             yield arranged(array[first : first + step])
 
-    return FeatureSource(path, tokens, arranged(array[:1]).shape[1:], blocks)
+    return FeatureSource(path, tokens, arranged(array[:1]).shape[1:], blocks, is_codes=array.dtype.kind != "f")
 
 
 def _from_json(path: Path, progress: bool) -> FeatureSource:
@@ -189,7 +193,7 @@ def _identity(source: FeatureSource, layout: str) -> dict[str, Any]:
     else:
         state = {"source_bytes": size, "source_mtime": source.path.stat().st_mtime}
     return {
-        "kind": "features",
+        "kind": "codes" if source.is_codes else "features",
         "format": layout,
         "source": source.path.name,
         **state,

@@ -1,4 +1,4 @@
-"""Writes feature stores: one record an item, and their mean, which stands in for items that have none."""
+"""Writes feature stores: one record an item, and the mean of vectors, which stands in for items that have none."""
 
 from __future__ import annotations
 
@@ -91,6 +91,22 @@ def write_features(
             bar.update(len(block))
         if writer.written == n_items:
             writer.write(n_items, converted(_mean(writer, n_items)[None], dtype))
+    return ArrayStore(path)
+
+
+def write_codes(path: Path, tokens: Sequence[str], codes: np.ndarray, provenance: dict[str, Any]) -> ArrayStore:
+    """The store of semantic ids, or of their codebooks, written in one piece; there is no mean of codes.
+
+    Args:
+        path: the folder to write; an older store there is replaced at the end.
+        tokens: of the arrays.
+        codes: shape (n, ...).
+        provenance: see ``ArrayStore``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ArrayStoreWriter(path, tokens, codes.shape[1:], codes.dtype, provenance) as writer:
+        # All anew: a partial of the same provenance may hold codes of codebooks that were never finished.
+        writer.write(0, codes)
     return ArrayStore(path)
 
 

@@ -188,7 +188,7 @@ def test_a_file_that_does_not_name_its_items_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.arange(15).reshape(5, 3), r"int64 of shape \(5, 3\); expected floats"),
+        (np.arange(30).reshape(5, 3, 2), r"int64 of shape \(5, 3, 2\); expected floats.*semantic ids"),
         (np.zeros(5, np.float32), r"float32 of shape \(5,\)"),
         (np.array([{"a": 1}] * 5, dtype=object), "not a plain array"),
     ],
@@ -257,3 +257,20 @@ def test_an_import_goes_on_where_it_stopped(tmp_path, listed, monkeypatch):
     store, _ = import_features(watched, tmp_path / "f.array", progress=False)
     assert asked == [0, 0, 0, 2]  # each time all of it is looked at first
     assert np.array_equal(store.gather(np.arange(5)), VECTORS)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "int32"])
+def test_semantic_ids_come_as_they_are(tmp_path, listed, dtype):
+    codes = np.array([[0, 5], [3, 1], [255, 0], [7, 7], [0, 5]], dtype=dtype)
+    store = imported(saved(tmp_path, codes), tokens=listed)
+    assert store.dtype == np.int32
+    assert store.tokens == TOKENS  # no mean: there is none of codes
+    assert np.array_equal(store.gather(np.arange(5)), codes)
+    assert store.provenance["kind"] == "codes"
+
+
+def test_codes_below_zero_are_refused_by_item(tmp_path, listed):
+    codes = np.array([[0, 5], [3, -1], [255, 0], [7, 7], [0, 5]])
+    with pytest.raises(ValueError, match=r"1 of 5 items have codes.*'007'"):
+        imported(saved(tmp_path, codes), tokens=listed)
+    assert not (tmp_path / "f.array").exists()
