@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbole_pixel.commands.convert_amazon import add_amazon
 from recbole_pixel.commands.convert_rules import add_rules, rules
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ TABLE_EXAMPLE = (
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `convert` and its sources to the command line; `func` runs the chosen one."""
     convert = subparsers.add_parser("convert", help="make a data set of interactions, items and pictures")
-    sources = convert.add_subparsers(title="sources", required=True, metavar="{pixelrec,table,ml-100k}")
+    sources = convert.add_subparsers(title="sources", required=True, metavar="{pixelrec,amazon,table,ml-100k}")
     _add_pixelrec(sources)
+    add_amazon(sources)
     _add_table(sources)
     _add_ml_100k(sources)
 

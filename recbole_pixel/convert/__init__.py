@@ -1,11 +1,13 @@
 """Raw data in, a RecBole data set with pictures out: NAME.inter, NAME.item, images.lmdb.
 
-`convert(pixelrec_source(...), "pixel200k")` or `convert(ml_100k_source(), "ml-100k-covers")`; any other table is a
-`Source` of `SourceTable`s. Nothing here imports torch or RecBole.
+`convert(pixelrec_source(...), "pixel200k")`, `convert(ml_100k_source(), "ml-100k-covers")`, or, inside
+`with amazon_source(...) as source`, `convert(source, "games")`; any other table is a `Source` of `SourceTable`s.
+Nothing here imports torch or RecBole.
 """
 
 from __future__ import annotations
 
+from recbole_pixel.convert.amazon import amazon_source
 from recbole_pixel.convert.dataset import Conversion, Options, Source, convert
 from recbole_pixel.convert.interactions import InteractionColumns
 from recbole_pixel.convert.items import ItemColumn, ItemSource
@@ -26,6 +28,7 @@ __all__ = [
     "RowRules",
     "Source",
     "SourceTable",
+    "amazon_source",
     "convert",
     "ml_100k_source",
     "named_by_column",

@@ -84,7 +84,7 @@ def write_interactions(
     rules = rules or RowRules()
     if rules.min_rating is not None and columns.rating is None:
         raise ValueError(
-            f"ratings below {rules.min_rating:g} cannot be left out: {table.path} has no column of ratings"
+            f"ratings below {rules.min_rating:g} cannot be left out: {table.origin} has no column of ratings"
         )
     result = Interactions()
     with readable(table.path):
@@ -96,9 +96,9 @@ def write_interactions(
             for rows in windows:
                 _append(rows, file, result)
     if result.n_read == 0:
-        raise ValueError(f"{table.path} has a header line but no rows; expected interactions")
+        raise ValueError(f"{table.origin} holds no rows; expected interactions")
     if result.n_rows == 0:
-        raise ValueError(f"{table.path} has no usable row among {result.n_read}; dropped: {dict(result.dropped)}")
+        raise ValueError(f"{table.origin} has no usable row among {result.n_read}; dropped: {dict(result.dropped)}")
     return result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -87,11 +87,13 @@ class Items:
         tokens: item tokens, in the order of the file.
         n_without_row: items of the interactions that the items' table does not describe.
         notes: what was left out of the table, by reason, with its number.
+        filled: name of each column to the number of its cells that are not empty.
     """
 
     tokens: list[str]
     n_without_row: int
     notes: dict[str, int]
+    filled: dict[str, int] = field(default_factory=dict)
 
 
 def write_items(wanted: pl.Series, source: ItemSource | None, out: Path, *, keep_unseen: bool = False) -> Items:
@@ -107,51 +109,70 @@ def write_items(wanted: pl.Series, source: ItemSource | None, out: Path, *, keep
         LookupError: a column is missing.
         ValueError: the table is empty or unreadable, or none of the wanted items is in it.
     """
-    keys = pl.DataFrame({"item_id": wanted})
+    wanted_keys = pl.DataFrame({"item_id": wanted})
     if source is None:
-        _write(keys, [], out)
+        _write(wanted_keys, [], out)
         return Items(wanted.to_list(), 0, {})
-    table, notes = _described(source)
-    unseen = table.join(keys, on="item_id", how="anti").height
-    known = table if keep_unseen else table.join(keys, on="item_id", how="semi", maintain_order="left")
-    missing = keys.join(table, on="item_id", how="anti", maintain_order="left")
-    if missing.height == keys.height:
-        example, key = wanted[0], table["item_id"].first()
-        raise ValueError(
-            f"no item of the interactions is in {source.table.path}: they are spelt like {example!r}, "
-            f"its column {source.key!r} like {key!r}; name the column that holds the same IDs"
-        )
+    with readable(source.table.path):
+        keys, notes = _keys(source)
+        missing = wanted_keys.join(keys, on="item_id", how="anti", maintain_order="left")
+        if missing.height == wanted_keys.height:
+            example, key = wanted[0], keys["item_id"].first()
+            raise ValueError(
+                f"no item of the interactions is in {source.table.origin}: they are spelt like {example!r}, "
+                f"its column {source.key!r} like {key!r}; name the column that holds the same IDs"
+            )
+        known = _cells(source, None if keep_unseen else wanted)
+    unseen = keys.height - (wanted_keys.height - missing.height)
     if unseen and not keep_unseen:
         notes["items without interactions"] = unseen
     rows = pl.concat([known, missing], how="diagonal")
     _write(rows, [column.field for column in source.columns], out)
-    return Items(rows["item_id"].to_list(), missing.height, notes)
+    return Items(rows["item_id"].to_list(), missing.height, notes, _filled(rows, source.columns))
 
 
-def _described(source: ItemSource) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The table's usable rows, each item once, and what was wrong with the others."""
+def _usable(source: ItemSource) -> pl.LazyFrame:
     names = dict.fromkeys([source.key, *(column.source for column in source.columns)])
-    with readable(source.table.path):
-        key = pl.col(source.key)
-        cells = [column.cells().alias(f"{position}") for position, column in enumerate(source.columns)]
-        spoilt = [_n_spoilt(column).alias(f"{position}") for position, column in enumerate(source.columns)]
-        text = source.table.text(*names)
-        usable = text.filter(~is_missing(key), ~has_breaks(key))
-        n_read = text.select(pl.len()).collect(engine="streaming").item()
-        frame = usable.select(key.alias("item_id"), *cells).collect(engine="streaming")
-        bad = usable.select(spoilt or [pl.lit(0)]).collect(engine="streaming").row(0)
-    spoilt_columns = zip(source.columns, bad, strict=False)
-    notes = {f"cells of {column.source!r} that are no number": n for column, n in spoilt_columns}
-    unique = frame.unique("item_id", keep="first", maintain_order=True)
-    notes["rows without a usable key"] = n_read - frame.height
-    notes["rows that repeat an item"] = frame.height - unique.height
+    key = pl.col(source.key)
+    return source.table.text(*names).filter(~is_missing(key), ~has_breaks(key))
+
+
+def _keys(source: ItemSource) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The keys of the table's usable rows, each once, and what is wrong with the other rows and cells, by number."""
+    n_read = source.table.text(source.key).select(pl.len()).collect(engine="streaming").item()
+    usable = _usable(source)
+    keys = usable.select(pl.col(source.key).alias("item_id")).collect(engine="streaming")
+    unique = keys.unique(maintain_order=True)
+    spoilt = [_n_spoilt(column).alias(f"{position}") for position, column in enumerate(source.columns)]
+    counts = usable.select(spoilt or [pl.lit(0)]).collect(engine="streaming").row(0)
+    columns = zip(source.columns, counts, strict=False)
+    notes = {f"cells of {column.source!r} that are no number": n for column, n in columns}
+    notes["rows without a usable key"] = n_read - keys.height
+    notes["rows that repeat an item"] = keys.height - unique.height
     return unique, {reason: n for reason, n in notes.items() if n}
+
+
+def _cells(source: ItemSource, wanted: pl.Series | None) -> pl.DataFrame:
+    """The cells of the wanted items, or of all; an item's first row counts."""
+    key = pl.col(source.key)
+    cells = [column.cells().alias(f"{position}") for position, column in enumerate(source.columns)]
+    rows = _usable(source)
+    if wanted is not None:
+        # Before the texts are in memory: a large table describes many more items than are wanted.
+        rows = rows.filter(key.is_in(wanted.implode()))
+    frame = rows.select(key.alias("item_id"), *cells).collect(engine="streaming")
+    return frame.unique("item_id", keep="first", maintain_order=True)
 
 
 def _n_spoilt(column: ItemColumn) -> pl.Expr:
     if not column.kind.startswith("float"):
         return pl.lit(0)
     return (column.cells().is_null() & ~is_missing(pl.col(column.source))).sum()
+
+
+def _filled(rows: pl.DataFrame, columns: tuple[ItemColumn, ...]) -> dict[str, int]:
+    counts = rows.select(pl.exclude("item_id").fill_null("").ne("").sum()).row(0)
+    return {column.name or column.source: n for column, n in zip(columns, counts, strict=True)}
 
 
 def _write(rows: pl.DataFrame, fields: list[str], out: Path) -> None:

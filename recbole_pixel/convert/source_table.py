@@ -25,12 +25,19 @@ class SourceTable:
         separator: between cells; taken from the file's suffix by default (a tab for .tsv, else a comma).
         column_names: the names of the columns of a file that has no header line.
         quote: the quoting character of the file; None for a file in which quotes are ordinary text.
+        made_from: the user's file, if the table was made from it: messages name that one.
     """
 
     path: Path
     separator: str | None = None
     column_names: tuple[str, ...] | None = None
     quote: str | None = '"'
+    made_from: Path | None = None
+
+    @property
+    def origin(self) -> Path:
+        """The file that the user knows the table by."""
+        return self.made_from or self.path
 
     @property
     def is_parquet(self) -> bool:

@@ -9,6 +9,9 @@ from datetime import datetime, timezone
 from recbole_pixel.convert.dataset import DEFAULT_OUT, Conversion
 from recbole_pixel.convert.pictures import Pictures
 
+ADDRESS_COLUMN = "image_url"
+"""The column of NAME.item that `recbole-pixel images download` reads."""
+
 N_NAMED = 5
 """Items named in a list of more."""
 
@@ -39,8 +42,7 @@ _SUFFIXES = (".inter", ".item", ".lmdb")
 def next_command(conversion: Conversion) -> str:
     """The command that trains on the new data set."""
     words = ["python", "run_recbole_pixel.py", "--model=PixelSASRec", f"--dataset={conversion.path.name}"]
-    if conversion.path.parent != DEFAULT_OUT:
-        words.append(f"--data_path={conversion.path.parent}")
+    words += _data_path(conversion)
     if conversion.pictures is None:
         words.append("--item_tower=id")
     elif conversion.pictures.without_picture:
@@ -48,8 +50,18 @@ def next_command(conversion: Conversion) -> str:
     return shlex.join(words)
 
 
+def _data_path(conversion: Conversion) -> list[str]:
+    folder = conversion.path.parent
+    return [] if folder == DEFAULT_OUT else [f"--data_path={folder}"]
+
+
 def _picture_lines(conversion: Conversion) -> Iterator[str]:
     pictures: Pictures | None = conversion.pictures
+    if pictures is None and conversion.items.filled.get(ADDRESS_COLUMN):
+        download = f"recbole-pixel images download --dataset={conversion.path.name}".split()
+        command = shlex.join([*download, *_data_path(conversion)])
+        yield f"  pictures: {conversion.items.filled[ADDRESS_COLUMN]:,} items have an address; get them: {command}"
+        return
     if pictures is None:
         yield "  pictures: none asked for; build them with `recbole-pixel images build`"
         return

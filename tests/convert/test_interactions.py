@@ -144,7 +144,7 @@ def test_parquet_dates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("u,i,t\n", "has a header line but no rows"),
+        ("u,i,t\n", r"log\.csv holds no rows; expected interactions"),
         ("u,i,t\n,a,1\nx,a,\n", "no usable row among 2; dropped: {'missing user': 1, 'missing time': 1}"),
     ],
 )

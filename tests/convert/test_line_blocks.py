@@ -64,5 +64,5 @@ def test_the_first_lines_and_files_without_any(tmp_path: Path) -> None:
     path.write_bytes(b" \n\n")
     with pytest.raises(ValueError, match="holds no text; expected one record on each line"):
         first_lines(path, 2)
-    with pytest.raises(FileNotFoundError, match="no file .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no file .*nowhere"):
         first_lines(tmp_path / "nowhere", 2)
