@@ -18,14 +18,13 @@ import argparse
 import os
 import statistics
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kept_runs import KeptRuns
-
 from recbole_pixel.commands.train import parse_settings
+from recbole_pixel.report.kept_runs import KeptRuns
+from recbole_pixel.report.pool import run_missing
 from recbole_pixel.result_table import markdown_table
 
 MODELS = (
@@ -41,11 +40,8 @@ TOWERS: dict[str, dict[str, Any]] = {
 KEPT = ("test", "best_valid", "epochs", "seconds", "seconds_per_epoch", "pictures_per_epoch", "parameters")
 
 
-Key = tuple[str, str, str, int]  # dataset, model, tower, seed
-
-
-def run_one(key: Key, settings: dict[str, Any]) -> dict[str, Any]:
-    """One run, in the process that it is called in."""
+def run_one(key: tuple[str, str, str, int], settings: dict[str, Any]) -> dict[str, Any]:
+    """One run of a dataset, model, tower and seed, in the process that it is called in."""
     from recbole_pixel.quick_start import run
 
     dataset, model, tower, seed = key
@@ -59,24 +55,13 @@ def run_all(options: argparse.Namespace, settings: dict[str, Any]) -> KeptRuns:
     runs = KeptRuns(options.results, ("dataset", "model", "tower", "seed"))
     towers = sorted(options.towers, key=lambda tower: tower == "id")
     wanted = [(model, tower) for tower in towers for model in reversed(options.models)]
-    keys: list[Key] = [
+    keys = [
         (options.dataset, model, tower, seed)
         for seed in options.seeds
         for model, tower in [*wanted, *((model, "-") for model in BASELINES)]
     ]
-    missing = [key for key in keys if runs.get(*key) is None]
-    with ProcessPoolExecutor(options.jobs, get_context("spawn"), take_threads, (options.jobs,)) as pool:
-        futures = {pool.submit(run_one, key, settings): key for key in missing}
-        for future in as_completed(futures):
-            runs.run(futures[future], future.result)
+    run_missing({key: partial(run_one, key, settings) for key in keys}, runs, options.jobs)
     return runs
-
-
-def take_threads(n_jobs: int) -> None:
-    """Gives this process its share of the cores."""
-    import torch
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // n_jobs))
 
 
 def table(runs: KeptRuns, options: argparse.Namespace) -> str:

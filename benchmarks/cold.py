@@ -14,9 +14,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from kept_runs import KeptRuns
-
 from recbole_pixel.commands.train import parse_settings
+from recbole_pixel.report.kept_runs import KeptRuns
 from recbole_pixel.result_table import markdown_table
 
 RUNS: dict[str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from recbole_pixel import __version__
-from recbole_pixel.commands import convert, demo, encoders, features, images, models, train
+from recbole_pixel.commands import ablate, convert, demo, encoders, features, images, models, train
 
 EXPECTED = (ValueError, LookupError, OSError, ImportError, MemoryError, NotImplementedError, FloatingPointError)
 """Errors that speak to the user: shown in one line. Others are defects, shown whole."""
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"recbole-pixel {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (train, convert, images, features, encoders, models, demo):
+    for command in (train, ablate, convert, images, features, encoders, models, demo):
         command.add_parser(subparsers)
     return parser
 

@@ -1,0 +1,64 @@
+"""``recbole-pixel ablate``: what pictures and texts tell a model, each beside itself dealt out at random."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "ablate",
+        help="text alone, pictures alone, both, and each shuffled, in one table",
+        description="Trains a model on text alone, on pictures alone and on both, each also with its pictures or texts "
+        "dealt out among the items at random, and prints all of it beside the ID twin and the trivial baselines. A "
+        "model that ranks as well by shuffled pictures does not look at them. Results are kept: an interrupted table "
+        "goes on where it stopped, and a changed setting or dataset is run anew. Any setting: --key=value.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", "-m", default="PixelSASRec", help="default: %(default)s")
+    parser.add_argument("--dataset", "-d", required=True, help="name of a folder under data_path (dataset_atomic/)")
+    parser.add_argument("--config_files", default="", help="YAML files or presets, separated by spaces")
+    parser.add_argument("--seeds", default="1", metavar="1,2,3", help="each row is run with all (default: %(default)s)")
+    parser.add_argument("--rows", metavar="A;B", help="only these rows, such as 'text;text shuffled'")
+    parser.add_argument("--results", type=Path, help="where results are kept (default: result/ablate-DATASET.jsonl)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a share of the cores each (default: 1)")
+    parser.set_defaults(func=run, takes_settings=True)
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Runs what is missing, prints the table: 0, or 1 where a row could not be run."""
+    from recbole_pixel.cli import EXPECTED
+    from recbole_pixel.commands.train import parse_settings
+    from recbole_pixel.report.ablation import ablation_table, make_run, planned_runs, run_key
+    from recbole_pixel.report.kept_runs import KeptRuns
+    from recbole_pixel.report.pool import run_missing
+
+    if namespace.jobs < 1:
+        raise ValueError(f"--jobs is {namespace.jobs}; expected at least 1")
+    rows = None if namespace.rows is None else [label.strip() for label in namespace.rows.split(";")]
+    planned = planned_runs(namespace.model, _seeds(namespace.seeds), parse_settings(namespace.settings), rows)
+    files = namespace.config_files.split()
+    keys = {(run_key(one, namespace.dataset, files),): one for one in planned}
+    runs = KeptRuns(namespace.results or Path("result") / f"ablate-{namespace.dataset}.jsonl", ("key",))
+    wanted = {key: partial(make_run, one, namespace.dataset, files) for key, one in keys.items()}
+    failed = run_missing(wanted, runs, namespace.jobs, EXPECTED)
+    for key, error in failed.items():
+        print(f"{keys[key].label}, seed {keys[key].seed}: {' '.join(str(error).split())}")
+    labels = dict.fromkeys(one.label for one in planned)
+    found = {
+        label: [kept for key, one in keys.items() if one.label == label and (kept := runs.get(*key))]
+        for label in labels
+    }
+    print(f"\n{namespace.model} on {namespace.dataset}, seeds {namespace.seeds}\n\n{ablation_table(found)}\n")
+    return 1 if failed else 0
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--seeds is {text!r}; expected numbers between commas, such as 1,2,3") from None

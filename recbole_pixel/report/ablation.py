@@ -1,0 +1,144 @@
+"""What each kind of input tells a model: text alone, pictures alone, both, and either of them dealt out at random."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from json import dumps
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+from recbole_pixel.result_table import markdown_table
+
+PICTURES, TEXTS = {"shuffle_images": True}, {"shuffle_texts": True}
+
+OF_TOWERS: dict[str, dict[str, Any]] = {
+    "id": {"item_tower": "id"},
+    "text": {"item_tower": "text"},
+    "text shuffled": {"item_tower": "text", **TEXTS},
+    "image": {"item_tower": "image"},
+    "image shuffled": {"item_tower": "image", **PICTURES},
+    "image + text": {"item_tower": "image_text"},
+    "image + text, pictures shuffled": {"item_tower": "image_text", **PICTURES},
+    "image + text, text shuffled": {"item_tower": "image_text", **TEXTS},
+}
+OF_MODALITIES: dict[str, dict[str, Any]] = {
+    "text": {"modalities": ["text"]},
+    "text shuffled": {"modalities": ["text"], **TEXTS},
+    "image": {"modalities": ["image"]},
+    "image shuffled": {"modalities": ["image"], **PICTURES},
+    "image + text": {"modalities": ["text", "image"]},
+    "image + text, pictures shuffled": {"modalities": ["text", "image"], **PICTURES},
+    "image + text, text shuffled": {"modalities": ["text", "image"], **TEXTS},
+}
+BASELINES = ("Pop", "RepeatLast")
+KEPT = ("test", "best_valid", "epochs", "seconds", "parameters")
+
+
+class Run(NamedTuple):
+    """One of an ablation's runs.
+
+    Attributes:
+        label: its row in the table.
+        model: name.
+        seed: of the run.
+        settings: on top of the configuration files.
+    """
+
+    label: str
+    model: str
+    seed: int
+    settings: dict[str, Any]
+
+
+def planned_runs(
+    model: str, seeds: Sequence[int], settings: Mapping[str, Any], only: Sequence[str] | None = None
+) -> list[Run]:
+    """The runs of a table, the baselines' last.
+
+    Args:
+        model: with item towers, or ``PixRec``.
+        seeds: every row is run with each.
+        settings: of all runs.
+        only: labels of the rows; all by default.
+
+    Raises:
+        ValueError: a label is not known.
+    """
+    variants = OF_MODALITIES if model == "PixRec" else OF_TOWERS
+    known = [*variants, *BASELINES]
+    unknown = [label for label in only or () if label not in known]
+    if unknown:
+        raise ValueError(f"there is no row {unknown[0]!r}; the rows of {model} are {', '.join(known)}")
+    rows = [(label, model, own) for label, own in variants.items()]
+    if not settings.get("cold_items"):  # which holds items out of training: these have no item tower
+        rows += [(name, name, {}) for name in BASELINES]
+    chosen = [row for row in rows if only is None or row[0] in only]
+    return [Run(label, name, seed, {**settings, **own, "seed": seed}) for seed in seeds for label, name, own in chosen]
+
+
+def run_key(run: Run, dataset: str, config_files: Sequence[str]) -> str:
+    """A digest of all that the result of a run depends on: its resolved settings and its dataset's files.
+
+    Raises:
+        SettingError, FileNotFoundError: as the settings deserve.
+    """
+    from recbole_pixel.config import make_config
+
+    config = make_config(run.model, dataset, config_files, run.settings)
+    told = {key: str(value) for key, value in config.final_config_dict.items() if key not in WHERE}
+    folder = Path(config["data_path"])
+    files = [folder / f"{dataset}.inter", folder / f"{dataset}.item", folder / "images.lmdb" / "data.mdb"]
+    state = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    return sha256(dumps([run.model, dataset, told, state], sort_keys=True).encode()).hexdigest()[:16]
+
+
+WHERE = {
+    "data_path", "checkpoint_dir", "result_file", "cache_dir", "show_progress", "state", "log_wandb", "device",
+    "gpu_id", "encoding",
+}  # fmt: skip
+"""Settings that say where and how loudly a run works, not what it does."""
+
+
+def make_run(run: Run, dataset: str, config_files: Sequence[str]) -> dict[str, Any]:
+    """The result of a run, in the process that this is called in."""
+    from recbole_pixel.quick_start import run as run_model
+
+    quiet = {"show_progress": False, "state": "ERROR"}
+    result = run_model(run.model, dataset, config_files, {**quiet, **run.settings})
+    kept = {name: result[name] for name in KEPT}
+    return {"label": run.label, "seed": run.seed, **kept, **({"cold": result["cold"]} if "cold" in result else {})}
+
+
+def ablation_table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """A line a row: each metric's mean over seeds with its deviation, cold items' hits, parameters, seconds.
+
+    Args:
+        results: runs of each row, by its label; none where they failed.
+    """
+    entries = [entry for runs in results.values() for entry in runs]
+    metrics = list(entries[0]["test"]) if entries else []
+    is_cold = any("cold" in entry for entry in entries)
+    head = ["", *metrics, *(["cold hit@10", "x chance"] if is_cold else []), "trained", "seconds"]
+    rows = [head]
+    for label, runs in results.items():
+        if not runs:
+            rows.append([label, "failed", *[""] * (len(head) - 2)])
+            continue
+        cells = [_spread([entry["test"][name] for entry in runs]) for name in metrics]
+        if is_cold:
+            among = [entry["cold"]["cold"] for entry in runs if "cold" in entry]
+            cells += [_spread([cold["hit@10"] for cold in among]), _of_chance(among)]
+        trained = f"{runs[0]['parameters']['trained']:,}"
+        rows.append([label, *cells, trained, f"{mean(entry['seconds'] for entry in runs):.0f}"])
+    return markdown_table(rows)
+
+
+def _spread(values: Sequence[float]) -> str:
+    deviation = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{mean(values):.4f}{deviation}" if values else ""
+
+
+def _of_chance(among: Sequence[Mapping[str, float]]) -> str:
+    return f"{mean(cold['hit@10'] / cold['chance'] for cold in among):.2f}" if among else ""
