@@ -11,14 +11,10 @@ from typing import Literal
 
 import polars as pl
 
+from recbole_pixel.missing_words import MISSING_WORDS
+
 FieldType = Literal["token", "token_seq", "float", "float_seq"]
 """RecBole's types of a column."""
-
-MISSING_WORDS = (
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
-    "NULL", "NaN", "None", "n/a", "nan", "null",
-)  # fmt: skip
-"""What pandas reads as missing by default; an ID spelt so would be removed by RecBole with a warning at most."""
 
 _BREAKS = r"[\x00-\x1f\x7f]"
 
