@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +22,7 @@ class ItemUrls:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it lacks one of the columns, or no item has a URL.
+        ValueError: it lacks one of the columns, cannot be read as a table, or no item has a URL.
     """
 
     def __init__(self, file: Path, column: str = "image_url") -> None:
@@ -29,7 +31,10 @@ class ItemUrls:
         id_field, url_field = _field(file, fields, "item_id"), _field(file, fields, column)
         text = pl.scan_csv(file, separator="\t", infer_schema=False, low_memory=True)
         rows = text.select(item=pl.col(id_field), url=pl.col(url_field).str.strip_chars().fill_null(""))
-        self._rows = rows.filter(pl.col("item") != "").unique("item", keep="first", maintain_order=True).collect()
+        try:
+            self._rows = rows.filter(pl.col("item") != "").unique("item", keep="first", maintain_order=True).collect()
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(f"{file} cannot be read as a tab-separated table: {error}") from error
         self.n_items = self._rows.height
         self.n_with_url = self._rows.filter(pl.col("url") != "").height
         if not self.n_with_url:
@@ -41,11 +46,14 @@ class ItemUrls:
             yield from rows["item"]
 
     def groups(self) -> Iterator[tuple[str, list[str]]]:
-        """Each URL with the items that share it, in the order of the file."""
-        with_url = self._rows.filter(pl.col("url") != "")
-        groups = with_url.group_by("url", maintain_order=True).agg("item")
-        for rows in groups.iter_slices(SLICE_ROWS):
-            yield from zip(rows["url"].to_list(), rows["item"].to_list(), strict=True)
+        """Each URL with the items that share it, in the order of a hash, which also mixes the hosts."""
+        # Not group_by, which would hold every URL twice: equal URLs are neighbours in the order of their hash.
+        order = self._rows.select(pl.col("url").hash(seed=0).arg_sort()).to_series()
+        pieces = (self._rows[order[start : start + SLICE_ROWS]] for start in range(0, len(order), SLICE_ROWS))
+        rows = (row for piece in pieces for row in piece.select("url", "item").iter_rows())
+        for url, group in groupby(rows, key=itemgetter(0)):
+            if url:
+                yield url, [item for _, item in group]
 
     def fingerprint(self) -> str:
         """Changes with an item, a URL, or their order."""

@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class PictureServer(ThreadingHTTPServer):
-    """Listens on a port of 127.0.0.1 that was free.
+    """Listens on a port that was free, at all addresses of this machine.
 
     Attributes:
         answers: path -> what to do.
@@ -62,12 +62,21 @@ class PictureServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("", 0), Handler)
         self.guard = threading.Lock()
         self.answers: dict[str, Answer] = {}
         self.asked: list[tuple[str, float]] = []
         self.headers_seen: list[dict[str, str]] = []
         self.n_active = self.most_active = 0
+
+    def forget(self) -> None:
+        """Answers nothing, and knows of no request."""
+        self.answers = {}
+        self.forget_requests()
+
+    def forget_requests(self) -> None:
+        with self.guard:
+            self.asked, self.headers_seen, self.most_active = [], [], 0
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}{path}"
