@@ -162,11 +162,12 @@ def _failure(error: Exception) -> Failure:
             return Failure("dns", str(cause), is_transient=cause.errno == socket.EAI_AGAIN)
         if isinstance(cause, ssl.SSLError):
             return Failure("tls", str(cause), is_transient=not isinstance(cause, ssl.SSLCertVerificationError))
+        if isinstance(cause, httpx2.InvalidURL):  # httpx2 2.14 reads Location itself and calls it a protocol error
+            return Failure("malformed_url", detail)
     kinds: tuple[tuple[type[Exception], str, bool], ...] = (
         (httpx2.TimeoutException, "timeout", True),
         (httpx2.ProxyError, "proxy", True),
         (httpx2.ConnectError, "connection_refused", True),
-        (httpx2.InvalidURL, "malformed_url", False),
         (httpx2.UnsupportedProtocol, "refused_scheme", False),
         (httpx2.LocalProtocolError, "malformed_url", False),
         (httpx2.DecodingError, "damaged_encoding", False),
