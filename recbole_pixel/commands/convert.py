@@ -87,6 +87,9 @@ def _add_ml_100k(sources: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--covers", type=Path, metavar="DIR", help="posters named ID.jpg; without it covers are drawn, none are shipped"
     )
+    parser.add_argument(
+        "--overviews", type=Path, metavar="CSV", help="what films are about, by item_id and overview: their description"
+    )
     _add_output(parser)
     parser.set_defaults(func=run, source=_ml_100k)
 
@@ -153,7 +156,7 @@ def _pixelrec(arguments: argparse.Namespace) -> Source:
 def _ml_100k(arguments: argparse.Namespace) -> Source:
     from recbole_pixel.convert import ml_100k_source
 
-    return ml_100k_source(arguments.covers, with_images=not arguments.skip_images)
+    return ml_100k_source(arguments.covers, with_images=not arguments.skip_images, overviews=arguments.overviews)
 
 
 def _table(arguments: argparse.Namespace) -> Source:
