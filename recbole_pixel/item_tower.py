@@ -244,12 +244,17 @@ class ItemTower(Tower):
 
     @torch.no_grad()
     def fit_standardising(self) -> None:
-        """Fits shift and scale to the features that the encoder makes of the catalogue now."""
-        if isinstance(self.standardising, Standardising):
-            was_training = self.training
-            self.eval()
+        """Fits shift and scale to the features that the encoder makes of the catalogue now.
+
+        An encoder of several parts does so itself, for each of them: by its own ``fit_standardising``.
+        """
+        was_training, own = self.training, getattr(self.encoder, "fit_standardising", None)
+        self.eval()
+        if own is not None:
+            own(lambda: (arrays for _, arrays in self._in_chunks()))
+        elif isinstance(self.standardising, Standardising):
             self.standardising.fit(self.features(arrays) for _, arrays in self._in_chunks())
-            self.train(was_training)
+        self.train(was_training)
 
 
 class _Hidden:

@@ -67,6 +67,8 @@ def _moments(parts: Iterable[Tensor], n_features: int) -> Tensor:
     n_items, squares, center = 0.0, 0.0, torch.zeros(n_features, dtype=torch.float64)
     for part in parts:
         n_more, squares_more, moved = part[0].item(), part[1].item(), part[2:] - center
+        if not n_more:  # of a rank whose items have none of these features
+            continue
         n_items += n_more
         squares += squares_more + moved.square().sum().item() * (n_more * (n_items - n_more) / n_items)
         center += moved * (n_more / n_items)
