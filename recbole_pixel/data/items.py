@@ -10,6 +10,7 @@ from recbole.data.dataset import Dataset
 from recbole_pixel.data.cold import ColdItems, draw_cold_items
 from recbole_pixel.data.pictures import drop_items_without, open_image_store
 from recbole_pixel.data.stored_features import open_feature_store
+from recbole_pixel.data.texts import texts_of
 
 
 class PixelItems:
@@ -25,10 +26,13 @@ class PixelItems:
     def _data_filtering(self) -> None:
         dataset: Any = self
         config = dataset.config
-        if config["missing_image"] == "drop" and config["item_tower"] == "image":
-            drop_items_without(dataset, open_image_store(config).tokens(), "pictures")
-        elif config["missing_image"] == "drop" and config["item_tower"] == "features":
-            drop_items_without(dataset, open_feature_store(config).tokens, "features")
+        made_of, lacks_image = config["item_tower"], config["missing_image"]
+        if lacks_image == "drop" and made_of in ("image", "image_text"):
+            drop_items_without(dataset, open_image_store(config).tokens(), "pictures", "missing_image")
+        elif lacks_image == "drop" and made_of == "features":
+            drop_items_without(dataset, open_feature_store(config).tokens, "features", "missing_image")
+        if config["missing_text"] == "drop" and made_of in ("text", "image_text"):
+            drop_items_without(dataset, texts_of(config), "texts", "missing_text")
         super()._data_filtering()  # type: ignore[misc]
 
     def build(self) -> list[Dataset]:

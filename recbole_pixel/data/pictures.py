@@ -14,6 +14,7 @@ import torch
 from recbole_pixel.data.built_store import blocks_of, built_store
 from recbole_pixel.data.stored_inputs import StoredInputs
 from recbole_pixel.data.tiers import inputs_in_tier
+from recbole_pixel.data.trunk_store import built_trunk
 from recbole_pixel.encoder.precision import trunk_cache_type
 from recbole_pixel.store import MEAN_TOKEN, ArrayStore, ImageStore, decode_image
 
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 MEAN_OF = 500  # about how many pictures it is the mean of, evenly spread
 
 
-def drop_items_without(dataset: Any, tokens: Iterable[str], what: str) -> None:
+def drop_items_without(dataset: Any, tokens: Iterable[str], what: str, setting: str) -> None:
     """Removes the interactions of items that are not among ``tokens``, before RecBole filters; says how many.
 
     Args:
         dataset: RecBole's, its interactions just read.
         tokens: items that have ``what``.
-        what: pictures, or features.
+        what: pictures, features or texts.
+        setting: that is ``drop``.
     """
     items = dataset.inter_feat[dataset.iid_field]
     is_there = items.isin(set(tokens))
@@ -37,7 +39,7 @@ def drop_items_without(dataset: Any, tokens: Iterable[str], what: str) -> None:
     if dropped:
         n_items = items[~is_there].nunique()
         dataset.logger.warning(
-            f"missing_image is drop: {dropped} interactions of {n_items} items without {what} were dropped"
+            f"{setting} is drop: {dropped} interactions of {n_items} items without {what} were dropped"
         )
         dataset.inter_feat = dataset.inter_feat[is_there]
 
@@ -79,11 +81,17 @@ def picture_inputs(config: Any, tokens: np.ndarray, encoder: ImageEncoder) -> St
     if config["shuffle_images"]:
         records = shuffled(records, pixels, int(config["seed"]))
     tier, device = config["pixel_tier"], torch.device(config["device"])
-    if encoder.tuning.kind == "full" or config["trunk_cache"] == "off":
+    if not encoder.tuning.has_trunk or config["trunk_cache"] == "off":
         return inputs_in_tier(pixels, records, tier, device, from_trunk=False, channels_last=True)
     kept = trunk_cache_type(config["trunk_cache_type"], config["precision"], device, str(encoder.tuning))
     activations = trunk_store(pixels, encoder, cache_folder(config), device, kept)
     return inputs_in_tier(activations, records, tier, device, from_trunk=True, is_bf16=kept == torch.bfloat16)
+
+
+def have_pictures(config: Any, tokens: np.ndarray) -> np.ndarray:
+    """Which of the items ``tokens`` (N,) have a picture of their own: bool, (N,); index 0, the padding, has none."""
+    known = set(open_image_store(config).tokens())
+    return np.array([False, *(str(token) in known for token in tokens[1:])])
 
 
 def item_records(store: ArrayStore, tokens: np.ndarray, missing: str, what: str, advice: str) -> np.ndarray:
@@ -97,14 +105,14 @@ def item_records(store: ArrayStore, tokens: np.ndarray, missing: str, what: str,
         advice: what to do about missing ones, for the error.
 
     Raises:
-        LookupError: items have none, and are neither to be the mean nor dropped, or the store holds no mean.
+        LookupError: items have none, and ``missing`` is ``error``, or the store holds no mean.
     """
     known = {token: record for record, token in enumerate(store.tokens)}
     absent = [str(token) for token in tokens[1:] if str(token) not in known]
     if absent and missing == "error":
         raise LookupError(
             f"{len(absent)} of {len(tokens) - 1} items have no {what}, e.g. {absent[:3]}; "
-            f"{advice}, or set missing_image to mean or drop"
+            f"{advice}, or set missing_image to mean, learnt or drop"
         )
     if absent and MEAN_TOKEN not in known:
         raise LookupError(
@@ -153,28 +161,10 @@ def trunk_store(
     device: torch.device,
     kept: torch.dtype = torch.float32,
 ) -> ArrayStore:
-    """What ``encoder``'s trunk makes of every picture; built once per encoder, weights, cut, pictures and type.
+    """What ``encoder``'s trunk makes of every picture; built once per encoder, weights, cut, pictures and type."""
+    provenance = {"pixels": pixels.provenance}
+    return built_trunk(pixels, encoder, folder, device, kept, _channels_first, provenance)
 
-    It is computed in float32. As ``kept`` bf16, it is rounded to that and stored as the uint16 of the same bytes.
-    """
-    identity, dtype = encoder.trunk_identity(), np.dtype(np.uint16 if kept == torch.bfloat16 else np.float32)
-    provenance = {"kind": "activations", "type": str(kept), "pixels": pixels.provenance, **identity}
-    was_training, home = encoder.training, next(encoder.parameters()).device
-    encoder.eval().to(device)
 
-    def run(records: np.ndarray) -> np.ndarray:
-        arrays = torch.from_numpy(pixels.gather(records)).permute(0, 3, 1, 2).to(device)
-        activations = encoder.trunk(arrays).to(kept).contiguous().cpu()
-        return activations.view(torch.uint16).numpy() if kept == torch.bfloat16 else activations.numpy()
-
-    def blocks(start: int) -> Iterator[np.ndarray]:
-        """Activations of the pictures from the ``start``-th record on."""
-        for block in blocks_of(len(pixels), start, 64):
-            yield run(np.arange(block.start, block.stop))
-
-    shape = run(np.arange(1)).shape[1:]
-    try:
-        name = f"trunk-{identity['encoder']}"
-        return built_store(folder, name, list(pixels.tokens), shape, dtype, provenance, blocks)
-    finally:
-        encoder.train(was_training).to(home)
+def _channels_first(pixels: torch.Tensor) -> torch.Tensor:
+    return pixels.permute(0, 3, 1, 2)
