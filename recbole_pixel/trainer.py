@@ -39,7 +39,7 @@ class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
         stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         name = f"{config['model']}-{config['item_tower']}-{config['dataset']}-{stamp}.pth"
         self.saved_model_file = from_first(os.path.join(self.checkpoint_dir, name))
-        encodes = config["item_tower"] == "image"
+        encodes = config["item_tower"] not in ("id", "features")
         self.autocast_type = autocast_type(config["precision"], torch.device(self.device), encodes)
         self.scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
         self.accumulation = Accumulation(config["accumulate_steps"])

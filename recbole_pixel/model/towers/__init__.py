@@ -11,6 +11,8 @@ from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.model.stored_kind import StoredKind
 from recbole_pixel.model.towers.features import feature_tower
 from recbole_pixel.model.towers.image import image_tower
+from recbole_pixel.model.towers.image_text import image_text_tower
+from recbole_pixel.model.towers.text import text_tower
 
 
 def id_tower(config: Any, dataset: Any, table: nn.Embedding, stored: StoredKind) -> IDTower:
@@ -21,6 +23,8 @@ def id_tower(config: Any, dataset: Any, table: nn.Embedding, stored: StoredKind)
 TOWERS: dict[str, Callable[[Any, Any, nn.Embedding, StoredKind], IDTower | ItemTower]] = {
     "id": id_tower,
     "image": image_tower,
+    "text": text_tower,
+    "image_text": image_text_tower,
     "features": feature_tower,
 }
 """Values of ``item_tower``."""

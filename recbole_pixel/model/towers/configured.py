@@ -1,12 +1,16 @@
-"""An item tower around an encoder, as the settings that all kinds of towers share say."""
+"""An item tower around an encoder, or around one for each part of an item, as the settings of all towers say."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from torch import nn
 
+from recbole_pixel.data.joint_inputs import JointInputs
 from recbole_pixel.data.stored_inputs import StoredInputs
+from recbole_pixel.encoder.joint import JointEncoder
 from recbole_pixel.item_tower import ItemTower
 
 
@@ -17,9 +21,38 @@ def configured_tower(config: Any, encoder: nn.Module, inputs: StoredInputs, tabl
         inputs,
         table.num_embeddings,
         table.embedding_dim,
-        activation=config["projection_activation"],
         standardise=config["standardise_features"],
         scale=config["projection_scale"],
-        chunk=config["encoder_chunk"],
-        train_chunk=config["train_encoder_chunk"],
+        **_shared(config),
     )
+
+
+def joint_tower(
+    config: Any, parts: Mapping[str, tuple[nn.Module, StoredInputs, np.ndarray]], table: nn.Embedding
+) -> ItemTower:
+    """The tower of items of several ``parts``, or of one that some of them lack, in the place of ``table``.
+
+    Args:
+        config: RecBole's.
+        parts: by name the encoder, what it reads, and which items have the part, bool, (N,).
+        table: the embedding that the model's parent made.
+    """
+    inputs = JointInputs([own for _, own, _ in parts.values()], np.stack([has for *_, has in parts.values()], axis=1))
+    encoder = JointEncoder(
+        {name: own for name, (own, *_) in parts.items()},
+        inputs.layout,
+        table.embedding_dim,
+        fusion=config["fusion"],
+        standardise=config["standardise_features"],
+        scale=config["projection_scale"],
+        dropout=config["modality_dropout"],
+    )
+    return ItemTower(encoder, inputs, table.num_embeddings, None, **_shared(config))
+
+
+def _shared(config: Any) -> dict[str, Any]:
+    return {
+        "activation": config["projection_activation"],
+        "chunk": config["encoder_chunk"],
+        "train_chunk": config["train_encoder_chunk"],
+    }

@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import nn
 
-from recbole_pixel.data.pictures import picture_inputs
+from recbole_pixel.data.pictures import have_pictures, picture_inputs
 from recbole_pixel.encoder import ImageEncoder
 from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.model.stored_kind import StoredKind
-from recbole_pixel.model.towers.configured import configured_tower
+from recbole_pixel.model.towers.configured import configured_tower, joint_tower
 
 
 def image_encoder(config: Any) -> ImageEncoder:
@@ -30,4 +30,7 @@ def image_tower(config: Any, dataset: Any, table: nn.Embedding, stored: StoredKi
     """The tower of the dataset's pictures."""
     encoder = image_encoder(config)
     tokens = dataset.field2id_token[dataset.iid_field]
-    return configured_tower(config, encoder, picture_inputs(config, tokens, encoder), table)
+    inputs = picture_inputs(config, tokens, encoder)
+    if config["missing_image"] == "learnt":
+        return joint_tower(config, {"image": (encoder, inputs, have_pictures(config, tokens))}, table)
+    return configured_tower(config, encoder, inputs, table)
