@@ -61,13 +61,18 @@ def _run_in_processes(namespace: argparse.Namespace) -> int:
 def parse_settings(arguments: Sequence[str]) -> dict[str, Any]:
     """Settings from ``--key=value`` arguments; values are read as YAML, never evaluated.
 
+    A value in braces of a key that is text, a template, is text: nobody need quote it for YAML, too.
+
     Raises:
         SettingError: an argument is not of that form, a key stands twice, or a value is not YAML.
     """
     import yaml
 
     from recbole_pixel.config_files import Loader, SettingError
+    from recbole_pixel.properties_path import properties_dir
+    from recbole_pixel.setting_types import documented_types
 
+    types = documented_types(properties_dir())
     settings: dict[str, Any] = {}
     for argument in arguments:
         key, equals, value = argument.removeprefix("--").partition("=")
@@ -75,6 +80,9 @@ def parse_settings(arguments: Sequence[str]) -> dict[str, Any]:
             raise SettingError(f"cannot read the argument {argument!r}; expected --key=value")
         if key in settings:
             raise SettingError(f"--{key} is given twice")
+        if value.startswith("{") and set(types.get(key, ())) <= {"str", "~"} and key in types:
+            settings[key] = value
+            continue
         try:
             settings[key] = yaml.load(value, Loader)
         except yaml.YAMLError as error:
