@@ -34,7 +34,7 @@ CHOICES = {
     "item_tower": ("id", "image", "text", "image_text", "features"),
     "loss_type": ("auto", "CE", "BPR", "BCE"),
     "train_rows": ("auto", "sequence", "prefix", "pair"),
-    "missing_image": ("error", "mean", "learnt", "drop"),
+    "missing_image": ("error", "mean", "learnt", "drop", "leave_out"),
     "missing_text": ("error", "learnt", "empty", "drop"),
     "text_weights": ("pretrained", "random"),
     "text_pooling": ("auto", "mean", "cls", "last"),

@@ -106,6 +106,7 @@ def item_records(store: ArrayStore, tokens: np.ndarray, missing: str, what: str,
 
     Raises:
         LookupError: items have none, and ``missing`` is ``error``, or the store holds no mean.
+        ValueError: items have none, and ``missing`` is ``leave_out``: each of them is to have a record here.
     """
     known = {token: record for record, token in enumerate(store.tokens)}
     absent = [str(token) for token in tokens[1:] if str(token) not in known]
@@ -114,6 +115,8 @@ def item_records(store: ArrayStore, tokens: np.ndarray, missing: str, what: str,
             f"{len(absent)} of {len(tokens) - 1} items have no {what}, e.g. {absent[:3]}; "
             f"{advice}, or set missing_image to mean, learnt or drop"
         )
+    if absent and missing == "leave_out":
+        raise ValueError("missing_image is leave_out, which prompts alone can do (PixRec); use mean, learnt or drop")
     if absent and MEAN_TOKEN not in known:
         raise LookupError(
             f"{len(absent)} items are not in {store.path}, e.g. {absent[:3]}, and it holds no mean to use instead"
