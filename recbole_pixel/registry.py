@@ -31,6 +31,7 @@ MODELS = {
     "DVBPR": "visual_recommender",
     "VisRank": "visual_recommender",
     "VisualSASRec": "visual_recommender",
+    "PixRec": "multimodal_recommender",
 }
 """Our models and the folders of ``recbole_pixel.model`` that hold them; of others, their module."""
 
@@ -38,6 +39,10 @@ BASELINES = {
     "RepeatLast": "sequential_recommender",
 }
 """Models of ours without an item tower, and their folders."""
+
+
+_loaders: dict[str, type] = {}
+"""The training loader of each of them."""
 
 
 def is_pixel_model(name: str) -> bool:
@@ -103,14 +108,26 @@ def _register_models() -> None:
 def _register_pixel_module(name: str, module: ModuleType) -> None:
     from recbole_pixel.data.dataset import PixelSequentialDataset
     from recbole_pixel.data.general import PixelGeneralDataset
+    from recbole_pixel.data.loader import PixelTrainDataLoader
+
+    model_class = getattr(module, name)
+    is_general = recbole_folder(model_class) == "general_recommender"
+    dataset_class = PixelGeneralDataset if is_general else PixelSequentialDataset
+    _loaders[name] = getattr(model_class, "loader_class", PixelTrainDataLoader)
+    dataset_class = getattr(model_class, "dataset_class", dataset_class)
+    _register_module(name, module, dataset_class, _trainer_of(model_class))
+
+
+def _trainer_of(model_class: type) -> type:
+    from recbole_pixel.adapter_trainer import AdapterTrainer
     from recbole_pixel.evaluation.untrained import UntrainedTrainer
+    from recbole_pixel.model.multimodal_recommender.learnt_state import LearntState
     from recbole_pixel.model.pixel_mixin import PixelMixin
     from recbole_pixel.trainer import PixelTrainer
 
-    model_class = getattr(module, name)
-    is_general, learns = recbole_folder(model_class) == "general_recommender", issubclass(model_class, PixelMixin)
-    dataset_class = PixelGeneralDataset if is_general else PixelSequentialDataset
-    _register_module(name, module, dataset_class, PixelTrainer if learns else UntrainedTrainer)
+    if issubclass(model_class, LearntState):
+        return AdapterTrainer
+    return PixelTrainer if issubclass(model_class, PixelMixin) else UntrainedTrainer
 
 
 def _register_module(name: str, module: ModuleType, dataset_class: type, trainer_class: type) -> None:
@@ -145,13 +162,11 @@ def _register_loader() -> None:
     """RecBole chooses loaders by a table inside a function; our models train from ours."""
     import recbole.data.utils as data
 
-    from recbole_pixel.data.loader import PixelTrainDataLoader
-
     choose = data.get_dataloader
 
     def get_dataloader(config: Any, phase: str) -> Any:
-        ours = phase == "train" and is_pixel_model(config["model"])
-        return PixelTrainDataLoader if ours else choose(config, phase)
+        ours = _loaders.get(config["model"]) if phase == "train" else None
+        return ours or choose(config, phase)
 
     replace_once(data, "get_dataloader", get_dataloader)
 
@@ -172,12 +187,13 @@ def _register_quick_start() -> None:
     import recbole.quick_start.quick_start as quick_start
 
     from recbole_pixel.checkpoint import opening_our_checkpoint
+    from recbole_pixel.model.multimodal_recommender.learnt_state import LearntState
     from recbole_pixel.model.pixel_mixin import PixelMixin
 
     count, load = quick_start.get_flops, quick_start.load_data_and_model
 
     def get_flops(model: Any, *args: Any, **kwargs: Any) -> Any:
-        return 0 if isinstance(model, PixelMixin) else count(model, *args, **kwargs)
+        return 0 if isinstance(model, (PixelMixin, LearntState)) else count(model, *args, **kwargs)
 
     def load_data_and_model(model_file: str) -> Any:
         with opening_our_checkpoint(model_file):

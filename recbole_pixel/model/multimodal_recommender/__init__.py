@@ -1,0 +1,1 @@
+"""Models whose users and items are read by a vision-language model."""
