@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,8 +195,8 @@ def test_what_passes_is_tried_again_later_and_later(shop: Shop):
     report = shop.fetch(backoff=0.1)
     assert (report.n_written, report.n_requests, report.n_failed.total()) == (2, 5, 0)
     times = shop.server.times("/a")
-    assert 0.05 <= times[1] - times[0] < 0.3
-    assert 0.1 <= times[2] - times[1] < 0.5
+    assert times[1] - times[0] >= 0.05
+    assert times[2] - times[1] >= 0.1
 
 
 def test_a_server_that_asks_for_a_pause_has_it_from_all_requests(shop: Shop):
@@ -214,7 +215,7 @@ def test_no_pause_is_longer_than_max_wait(shop: Shop):
     shop.add("a", first(1, status(503, Retry_After=5000), picture(RED)))
     assert shop.fetch(max_wait=0.2).n_written == 1
     times = shop.server.times("/a")
-    assert 0.19 <= times[1] - times[0] < 1
+    assert 0.2 <= times[1] - times[0] < 60
 
 
 def test_redirects_are_followed(shop: Shop):
@@ -245,9 +246,10 @@ def test_hosts_are_capped_one_by_one_and_all_together(shop: Shop):
 
 def test_requests_begin_no_faster_than_the_rate(shop: Shop):
     shop.add_pictures(11)
+    begin = time.monotonic()
     shop.fetch(rate=25.0)
-    times = [at for _, at in shop.server.asked]
-    assert 0.38 <= times[-1] - times[0] < 1.5
+    assert len(shop.server.asked) == 11
+    assert all(at >= begin + i / 25 for i, (_, at) in enumerate(shop.server.asked))
 
 
 def test_items_that_share_a_picture_ask_for_it_once(shop: Shop):

@@ -19,7 +19,7 @@ def schedule(source: Iterator[Job], **how: float) -> Schedule:
     return Schedule(source, per_host=options["per_host"], rate=options["rate"], give_up_after=options["give_up_after"])
 
 
-async def taken(plan: Schedule, seconds: float = 0.05) -> str | None:
+async def taken(plan: Schedule, seconds: float = 0.2) -> str | None:
     """The URL that is handed out within a moment; `-` if none is."""
     try:
         job = await asyncio.wait_for(plan.take(), seconds)
@@ -63,29 +63,26 @@ def test_a_paused_host_waits_and_others_do_not():
     async def _run() -> None:
         plan = schedule(jobs("http://a/1", "http://a/2", "http://b/1"))
         first = await plan.take()
-        plan.again(first, first.asked, 0.15, is_host_paused=True)
+        plan.again(first, first.asked, 0.8, is_host_paused=True)
         assert await taken(plan) == "http://b/1"
         assert await taken(plan) == "-"
-        assert {await taken(plan, 1), await taken(plan, 1)} == {"http://a/1", "http://a/2"}
+        assert {await taken(plan, 5), await taken(plan, 5)} == {"http://a/1", "http://a/2"}
 
     asyncio.run(_run())
 
 
 def test_jobs_begin_evenly_even_after_a_rest():
-    async def _run() -> list[float]:
-        plan = schedule(jobs(*(f"http://h{i}/" for i in range(6))), rate=50)
-        times = []
-        for i in range(6):
-            if i == 3:
-                await asyncio.sleep(0.2)  # what was not asked in a rest is not made up for by a burst
-            await plan.take()
-            times.append(asyncio.get_running_loop().time())
-        return times
+    async def _run() -> None:
+        now = asyncio.get_running_loop().time
+        plan = schedule(jobs(*(f"http://h{i}/" for i in range(7))), rate=50)
+        for _ in range(2):
+            begin = now()
+            for i in range(3):
+                await plan.take()
+                assert now() >= begin + i / 50
+            await asyncio.sleep(0.2)  # what was not asked in a rest is not made up for by a burst
 
-    times = asyncio.run(_run())
-    gaps = [after - before for before, after in itertools.pairwise(times)]
-    assert min(gaps) >= 0.014
-    assert times[5] - times[3] >= 0.036
+    asyncio.run(_run())
 
 
 def test_a_host_is_given_up_after_failures_in_a_row_and_at_once():
