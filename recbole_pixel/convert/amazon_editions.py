@@ -78,13 +78,15 @@ def tell_reviews(path: Path, edition: str = AUTO) -> Reviews:
     if lines[0][1][:1] not in b"{[":
         return _ratings(path, lines, edition)
     records = _records(path, lines)
-    names = _names(records)
+    names = set(map(str, records[0][1]))
     fitting = [year for year in EDITIONS if names.issuperset(FIELDS[year])]
     if not fitting:
         looks = "; it looks like metadata, which is for --meta" if "title" in names and "overall" not in names else ""
         raise ValueError(f"{path} holds no reviews of a known edition{looks}; {_expected()}; found {_listed(names)}")
-    told = _told(path, fitting, names, _REVIEW_MARKS, edition)
-    return Reviews(told, _evidence(names, _REVIEW_MARKS[told], FIELDS[told][0]))
+    if edition != AUTO:
+        _check(path, edition, edition if edition in fitting else fitting[-1], f"its first record has {_listed(names)}")
+    told = edition if edition != AUTO else _told(path, records, fitting)
+    return Reviews(told, _evidence(_names(records), _REVIEW_MARKS[told], FIELDS[told][0]))
 
 
 def tell_items(path: Path, reviews: Reviews) -> tuple[str, str]:
@@ -142,25 +144,27 @@ def _ratings(path: Path, lines: Sequence[tuple[int, bytes]], edition: str) -> Re
     return Reviews(told, f"its rows are {'item,user' if told == '2018' else 'user,item'},rating,timestamp", columns)
 
 
-def _told(path: Path, fitting: Sequence[str], names: set[str], marks: dict[str, set[str]], edition: str) -> str:
-    """The edition among those that fit."""
-    if edition != AUTO:
-        _check(path, edition, edition if edition in fitting else fitting[-1], f"its records have {_listed(names)}")
-        return edition
-    marked = [year for year in fitting if names & marks[year]]
+def _told(path: Path, records: Sequence[tuple[int, Record]], fitting: Sequence[str]) -> str:
+    """The edition among those that the first record fits."""
+    marked: dict[str, str] = {}
+    for year in fitting:
+        for number, record in records:
+            if marks := _REVIEW_MARKS[year].intersection(record):
+                marked.setdefault(year, f"line {number} has {_listed(marks)}")
     if len(marked) > 1:
-        evidence = "; ".join(f"{year}: {_listed(names & marks[year])}" for year in marked)
+        evidence = "; ".join(f"{year}: {line}" for year, line in marked.items())
         raise ValueError(
-            f"the first {N_LINES} lines of {path} are of more than one edition ({evidence}); "
-            f"split the file, or name the edition: --edition {marked[-1]}"
+            f"{path} is of more than one edition ({evidence}); split it, or say which: --edition {fitting[-1]}"
         )
     # Without a mark the file is of an edition whose fields all of `fitting` share: any reads it alike.
-    return marked[0] if marked else fitting[-1]
+    return next(iter(marked), fitting[-1])
 
 
 def _evidence(names: set[str], marks: Iterable[str], also: str) -> str:
     """The field that all records have and up to three of those that tell editions apart."""
-    return f"its records have {', '.join(dict.fromkeys([also, *sorted(names.intersection(marks))[:3]]))}"
+    found = sorted(names.intersection(marks))[:3]
+    unsure = "" if found else ", nothing in which tells 2014 from 2018: they are read alike"
+    return f"its records have {', '.join(dict.fromkeys([also, *found]))}{unsure}"
 
 
 def _check(path: Path, wanted: str, told: str, found: str) -> None:
@@ -168,12 +172,12 @@ def _check(path: Path, wanted: str, told: str, found: str) -> None:
         raise ValueError(f"{path} is of the {told} edition, not of {wanted}: {found}; leave out --edition {wanted}")
 
 
-def _records(path: Path, lines: Sequence[tuple[int, bytes]]) -> list[Record]:
-    """The records on the lines that hold one: broken ones are told of where all are read."""
+def _records(path: Path, lines: Sequence[tuple[int, bytes]]) -> list[tuple[int, Record]]:
+    """(line number, record) of the lines that hold one: broken ones are told of where all are read."""
     records, faults = [], []
     for number, line in lines:
         try:
-            records.append(parse_record(line))
+            records.append((number, parse_record(line)))
         except ValueError as error:
             faults.append(f"line {number}: {error}")
     if not records:
@@ -181,8 +185,8 @@ def _records(path: Path, lines: Sequence[tuple[int, bytes]]) -> list[Record]:
     return records
 
 
-def _names(records: Sequence[Record]) -> set[str]:
-    return {str(name) for record in records for name in record}
+def _names(records: Sequence[tuple[int, Record]]) -> set[str]:
+    return {str(name) for _, record in records for name in record}
 
 
 def _is_item(row: Sequence[str], position: int) -> bool:

@@ -32,3 +32,12 @@ def covers(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture
+def amazon_samples() -> Path:
+    """Genuine Amazon files of each edition."""
+    folder = Path(__file__).resolve().parents[3] / "shared" / "data"
+    if not (folder / "amazon-2014").is_dir():
+        pytest.skip("genuine Amazon files (../shared/data/amazon-2014, -2018, -2023) are not on this machine")
+    return folder
