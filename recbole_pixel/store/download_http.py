@@ -71,7 +71,7 @@ class Fetcher:
         proxy = proxy_of(url)
         is_checked = proxy is None and not self.options.allow_private_hosts
         extensions = {"trace": _checked_connection} if is_checked else {}
-        client = await self._client(proxy)
+        client = self._client(proxy)
         self.n_requests += 1
         async with client.stream("GET", url, extensions=extensions) as response:
             if is_checked:
@@ -100,7 +100,7 @@ class Fetcher:
             return Failure("empty", "status 200 without a byte")
         return Body(bytes(data), response.headers.get("content-type", ""))
 
-    async def _client(self, proxy: str | None) -> httpx2.AsyncClient:
+    def _client(self, proxy: str | None) -> httpx2.AsyncClient:
         if proxy not in self._clients:
             options = self.options
             client = httpx2.AsyncClient(
@@ -115,7 +115,7 @@ class Fetcher:
                 ),
             )
             self._clients[proxy] = client
-            await self._stack.enter_async_context(client)
+            self._stack.push_async_callback(client.aclose)
         return self._clients[proxy]
 
 

@@ -171,6 +171,13 @@ def test_a_closed_port_is_a_failure_that_may_pass(shop: Shop, closed_port: int):
     assert report.n_requests == 1 + 3
 
 
+def test_https_is_not_spoken_to_who_does_not_speak_it(shop: Shop):
+    shop.add_pictures(1)
+    shop.urls["a"] = shop.urls["i0"].replace("http:", "https:")
+    report = shop.fetch(retries=0)
+    assert (dict(report.n_failed), shop.server.counts()) == ({"tls": 1}, {"/i0": 1})
+
+
 def test_a_jpeg_cut_anywhere_never_enters(shop: Shop):
     whole = noise()
     for at in (2, 100, 700, len(whole) // 2, len(whole) - 300):
