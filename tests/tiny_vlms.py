@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,8 +14,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedTokenizerFast
 
-_TEXT = """red blue green yellow round square item cover film book title category brand price image is a the of by first next
-bought as follows this summary user purchase history target s 0 1 2 3 4 5 6 7 8 9 : . , ;"""
+_TEXT = """red blue green yellow round square item cover film book title category brand price image is a the of by first
+next bought as follows this summary user purchase history target s 0 1 2 3 4 5 6 7 8 9 : . , ;"""
 WORDS = tuple(_TEXT.split())
 TEXT = {
     "hidden_size": 32,
@@ -23,15 +24,30 @@ TEXT = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 8,
+    "initializer_range": 0.2,  # a head whose scores differ: adapters alone can learn
 }
-VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-SIDE = {"smolvlm": 32, "idefics3": 32, "qwen2_5_vl": 56, "qwen3_vl": 64, "paligemma": 28, "gemma3": 28}
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "initializer_range": 0.2,
+}
+SIDE = {
+    "smolvlm": 32,
+    "idefics3": 32,
+    "qwen2_5_vl": 56,
+    "qwen3_vl": 64,
+    "paligemma": 28,
+    "paligemma2": 28,
+    "gemma3": 28,
+}
 FAMILIES = tuple(SIDE)
-N_IMAGE_TOKENS = {"smolvlm": 4, "idefics3": 4, "qwen2_5_vl": 4, "qwen3_vl": 4, "paligemma": 4, "gemma3": 1}
+N_IMAGE_TOKENS = 4  # of a picture of that side, in each family
 
 
 def tiny_tokenizer(
-    words: Sequence[str], tokens: Sequence[str], named: dict[str, str] | None = None, bos: bool = False
+    words: Sequence[str], tokens: Sequence[str], named: Mapping[str, str] = MappingProxyType({}), bos: bool = False
 ) -> PreTrainedTokenizerFast:
     """A tokeniser of whole words.
 
@@ -55,7 +71,7 @@ def tiny_tokenizer(
         bos_token="<bos>",
         eos_token="<eos>",
         unk_token="<unk>",
-        extra_special_tokens=named or {},
+        extra_special_tokens=dict(named),
     )
 
 
@@ -71,7 +87,7 @@ def save_tiny(family: str, folder: Path, words: Sequence[str] = WORDS, seed: int
     """
     processor, config = _MAKERS[family](words, {**TEXT, **text})
     torch.manual_seed(seed)
-    model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(family, **config))
+    model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(family.removesuffix("2"), **config))
     with torch.no_grad():  # Gemma's connector starts at zero: it would pass no picture on
         for parameter in model.parameters():
             if parameter.dim() > 1 and not parameter.any():
@@ -115,7 +131,91 @@ def _idefics_config(tokenizer: PreTrainedTokenizerFast, text: dict[str, Any]) ->
     }
 
 
+def _qwen2_5_vl(words: Sequence[str], text: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
+
+    tokenizer = tiny_tokenizer(words, _QWEN_TOKENS)
+    pictures = Qwen2VLImageProcessor(size={"shortest_edge": 28**2, "longest_edge": 280**2})
+    vision = {"depth": 2, "num_heads": 4, "fullatt_block_indexes": [1], "window_size": 28}
+    config = _qwen_config(
+        tokenizer, text, {**vision, "hidden_size": 32, "intermediate_size": 64, "initializer_range": 0.2}
+    )
+    return Qwen2_5_VLProcessor(pictures, tokenizer, Qwen2VLVideoProcessor()), config
+
+
+def _qwen3_vl(words: Sequence[str], text: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
+
+    tokenizer = tiny_tokenizer(words, _QWEN_TOKENS)
+    mean = [0.5, 0.5, 0.5]
+    size = {"shortest_edge": 32**2, "longest_edge": 320**2}
+    pictures = Qwen2VLImageProcessor(size=size, patch_size=16, image_mean=mean, image_std=mean)
+    vision = {"depth": 2, "num_heads": 4, "num_position_embeddings": 16, "deepstack_visual_indexes": [0, 1]}
+    config = _qwen_config(
+        tokenizer, text, {**vision, "hidden_size": 32, "intermediate_size": 64, "initializer_range": 0.2}
+    )
+    return Qwen3VLProcessor(pictures, tokenizer, Qwen3VLVideoProcessor()), config
+
+
+_QWEN_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+
+
+def _qwen_config(tokenizer: Any, text: dict[str, Any], vision: dict[str, Any]) -> dict[str, Any]:
+    names = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
+    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
+    return {
+        "text_config": {"vocab_size": len(tokenizer), "rope_parameters": rope, **text, **_ids(tokenizer)},
+        "vision_config": {**vision, "out_hidden_size": text["hidden_size"]},
+        **dict(zip(names, tokenizer.convert_tokens_to_ids(list(_QWEN_TOKENS)), strict=True)),
+    }
+
+
+def _paligemma(words: Sequence[str], text: dict[str, Any], kind: str = "gemma") -> tuple[Any, dict[str, Any]]:
+    from transformers import PaliGemmaProcessor, SiglipImageProcessor
+
+    tokenizer = tiny_tokenizer([*words, "\n"], ["<image>"], {"image_token": "<image>"})
+    pictures = SiglipImageProcessor(size={"height": 28, "width": 28}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    pictures.image_seq_length = N_IMAGE_TOKENS
+    processor = PaliGemmaProcessor(pictures, tokenizer)  # which adds tokens of its own
+    config = {
+        "text_config": {"model_type": kind, "vocab_size": len(tokenizer), **text, **_ids(tokenizer)},
+        "vision_config": {**VISION, "model_type": "siglip_vision_model", "image_size": 28, "patch_size": 14},
+        "image_token_index": tokenizer.convert_tokens_to_ids("<image>"),
+        "projection_dim": text["hidden_size"],
+        "hidden_size": text["hidden_size"],
+    }
+    return processor, config
+
+
+def _paligemma2(words: Sequence[str], text: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return _paligemma(words, {**text, "query_pre_attn_scalar": 8, "sliding_window": 16}, "gemma2")
+
+
+def _gemma3(words: Sequence[str], text: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    from transformers import Gemma3ImageProcessor, Gemma3Processor
+
+    names = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
+    tokenizer = tiny_tokenizer(words, list(names.values()), names, bos=True)
+    tokenizer.add_tokens([AddedToken("\n\n", normalized=False)])
+    size = {"height": 28, "width": 28}
+    processor = Gemma3Processor(Gemma3ImageProcessor(size=size), tokenizer, image_seq_length=N_IMAGE_TOKENS)
+    layers = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16, "query_pre_attn_scalar": 8}
+    ids = tokenizer.convert_tokens_to_ids(list(names.values()))
+    config = {
+        "text_config": {"vocab_size": len(tokenizer), **layers, **text, **_ids(tokenizer)},
+        "vision_config": {**VISION, "model_type": "siglip_vision_model", "image_size": 28, "patch_size": 7},
+        "mm_tokens_per_image": N_IMAGE_TOKENS,
+        **dict(zip(("boi_token_index", "eoi_token_index", "image_token_index"), ids, strict=True)),
+    }
+    return processor, config
+
+
 _MAKERS: dict[str, Callable[[Sequence[str], dict[str, Any]], tuple[Any, dict[str, Any]]]] = {
     "smolvlm": _smolvlm,
     "idefics3": _idefics3,
+    "qwen2_5_vl": _qwen2_5_vl,
+    "qwen3_vl": _qwen3_vl,
+    "paligemma": _paligemma,
+    "paligemma2": _paligemma2,
+    "gemma3": _gemma3,
 }

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recbole_pixel.encoder.tuning import Tuning
 from recbole_pixel.encoder.vlm.families import Family, family_of
-from recbole_pixel.encoder.vlm.learning import set_learning, vision_modules
-from recbole_pixel.encoder.vlm.loading import load_model, load_processor
+from recbole_pixel.encoder.vlm.learning import keep_less, set_learning, vision_modules
+from recbole_pixel.encoder.vlm.loading import check_seam, load_model, load_processor
 from recbole_pixel.encoder.vlm.sampling import sample_texts
 from recbole_pixel.encoder.weights import weights_digest
 
@@ -62,16 +63,17 @@ class VisionLanguageBackbone(nn.Module):
         name: str = "",
     ) -> None:
         super().__init__()
-        self.name, self.tune = name, tune
+        check_seam(model)
+        self.name, self.tuning = name, Tuning.parse(tune)
         self.family: Family = family_of(model.config, processor, image_size)
         self.image_size, self.n_image_tokens = self.family.image_size, self.family.n_image_tokens
         text = model.config.get_text_config()
         self.hidden_size, self.vocabulary_size = int(text.hidden_size), int(text.vocab_size)
         self.image_width = self.hidden_size * self.family.n_layers
         self.model = model
-        self._learning = set_learning(model, tune, tune_vision)
+        self._learning = set_learning(model, self.tuning, tune_vision)
         if gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            keep_less(model)
         vision = vision_modules(model).values()
         self.vision_is_frozen = not any(part.requires_grad for module in vision for part in module.parameters())
         self._set_tokens(processor)
@@ -110,7 +112,7 @@ class VisionLanguageBackbone(nn.Module):
             FileNotFoundError: the folder holds no model with its processor.
             ImportError: ``quantise`` needs a package that is not installed.
         """
-        if quantise and tune.partition(":")[0] not in ("frozen", "lora"):
+        if quantise and Tuning.parse(tune).kind not in ("frozen", "lora"):
             raise ValueError(f"vlm_quantise is {quantise}, of which nothing learns, but vlm_tune is {tune}; use lora:R")
         processor = load_processor(name)
         model = load_model(name, weights, quantise=quantise, attention=attention, dtype=dtype)
@@ -235,7 +237,8 @@ class VisionLanguageBackbone(nn.Module):
 
     def trained_modules(self) -> list[str]:
         """Names, within transformers' model, of the modules that learn or have adapters beside them."""
-        return list(self._learning)
+        names = {module: name for name, module in self.model.named_modules()}
+        return list(dict.fromkeys(names[module].partition(".lora_")[0] for module in self._learning))
 
     def train(self, mode: bool = True) -> VisionLanguageBackbone:
         """Sets the mode of what learns; what is frozen stays in eval mode."""
@@ -264,8 +267,10 @@ class VisionLanguageBackbone(nn.Module):
 
     def extra_repr(self) -> str:
         """What a run's log says of it."""
-        learns = f"{len(self._learning)} modules" if self._learning else "nothing"
-        return f"{self.name}, image_size={self.image_size}, n_image_tokens={self.n_image_tokens}, learns: {learns}"
+        return (
+            f"{self.name}, image_size={self.image_size}, n_image_tokens={self.n_image_tokens}, tune={self.tuning}, "
+            f"learns: {len(self.trained_modules()) or 'none'} of its modules"
+        )
 
 
 def model_wants_start(config: Any) -> bool:

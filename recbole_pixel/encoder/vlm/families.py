@@ -118,8 +118,8 @@ class QwenVL(Family):
     """Qwen2-VL and Qwen2.5-VL: flat patches with the grid they lie on, and positions of three axes."""
 
     def _own_size(self) -> int:
-        """The square of 256 tokens at most: the processor's own limit is a page of print."""
-        return 16 * self._step()
+        """That of 64 tokens, as many as a picture has in SmolVLM; the model takes any, up to a page of print."""
+        return 8 * self._step()
 
     def _step(self) -> int:
         pictures = self.processor.image_processor

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from torch import nn
 
-EXPECTED = "expected frozen, top:K (the last K layers of the language model), lora:R or full"
+from recbole_pixel.encoder.lora import add_adapters
+from recbole_pixel.encoder.tuning import Tuning
 
 
-def language_model(model: Any) -> nn.Module:
+def language_model(model: Any) -> Any:
     """The decoder within a model of transformers; the rest of the model's body is vision and what connects them."""
     body = model.model
     return body.language_model if hasattr(body, "language_model") else body.text_model
@@ -22,67 +22,50 @@ def vision_modules(model: Any) -> dict[str, nn.Module]:
     return {name: child for name, child in model.model.named_children() if child is not decoder}
 
 
-def set_learning(model: Any, tune: str, vision: bool = False, alpha: int | None = None) -> list[str]:
-    """Freezes ``model`` but for what ``tune`` names, and returns the names of the modules that learn.
+def set_learning(model: Any, tuning: Tuning, vision: bool = False) -> list[nn.Module]:
+    """Freezes ``model`` but for what ``tuning`` names, and returns the modules that learn.
 
     Args:
         model: of transformers; adapters are put into it.
-        tune: ``frozen``; ``top:K``, the last K layers of the language model and the norm behind them; ``full``,
-            everything; ``lora:R``, adapters of rank R beside the linear layers of attention and MLP.
-        vision: ``lora:R`` puts adapters into the vision tower too.
-        alpha: scale of the adapters' output times R; twice R by default.
+        tuning: ``frozen``; ``top:K``, the last K layers of the language model and the norm behind them; ``full``,
+            everything; ``lora:R``, adapters of rank R beside the linear layers of its attention and MLP.
+        vision: ``lora:R`` puts adapters into the layers of the vision tower too.
 
     Raises:
-        ValueError: ``tune`` is none of these, or names more layers than there are.
+        ValueError: ``top:K`` names more layers than there are.
     """
-    kind, _, number = str(tune).strip().partition(":")
-    if kind == "full" and not number:
+    if tuning.kind == "full":
         model.requires_grad_(True)
-        return [name for name, child in model.named_children() if any(True for _ in child.parameters())]
+        return [child for child in model.children() if next(child.parameters(), None) is not None]
     model.requires_grad_(False)
-    if kind == "frozen" and not number:
+    if tuning.kind == "frozen":
         return []
-    if kind not in ("top", "lora") or not re.fullmatch(r"[1-9]\d*", number):
-        raise ValueError(f"vlm_tune is {tune!r}; {EXPECTED}")
-    if kind == "top":
-        return _open_layers(model, int(number))
-    return _put_adapters(model, int(number), vision, alpha)
-
-
-def _open_layers(model: Any, n_layers: int) -> list[str]:
-    decoder: Any = language_model(model)
-    if n_layers > len(decoder.layers):
-        raise ValueError(f"vlm_tune is top:{n_layers}, but the language model has {len(decoder.layers)} layers")
-    chosen = [*decoder.layers[-n_layers:], decoder.norm]
-    for module in chosen:
+    learning = _last_layers(model, tuning) if tuning.kind == "top" else _adapters(model, tuning.rank, vision)
+    for module in learning:
         module.requires_grad_(True)
-    names = {module: name for name, module in model.named_modules()}
-    return [names[module] for module in chosen]
+    return learning
 
 
-def _put_adapters(model: Any, rank: int, vision: bool, alpha: int | None) -> list[str]:
-    from peft import LoraConfig, inject_adapter_in_model
-
-    targets = adapted_layers(model, vision)
-    config = LoraConfig(r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=0.0, target_modules=targets)
-    inject_adapter_in_model(config, model)
-    return targets
+def _last_layers(model: Any, tuning: Tuning) -> list[nn.Module]:
+    decoder = language_model(model)
+    return [*decoder.layers[tuning.cut(len(decoder.layers)) :], decoder.norm]
 
 
-def adapted_layers(model: Any, vision: bool) -> list[str]:
-    """Names of the linear layers that adapters are put beside: of attention and MLP, of the decoder's layers.
-
-    Args:
-        model: of transformers.
-        vision: those of the vision tower's layers too, not of the connector.
-    """
-    decoder: Any = language_model(model)
-    towers = [decoder.layers, *(_layers_of(child) for child in vision_modules(model).values() if vision)]
-    chosen = {part for tower in towers for part in tower.modules() if isinstance(part, nn.Linear)}
-    return [name for name, part in model.named_modules() if part in chosen]
+def _adapters(model: Any, rank: int, vision: bool) -> list[nn.Module]:
+    towers = vision_modules(model).values() if vision else ()
+    within = nn.ModuleList([language_model(model).layers, *(_layers_of(tower) for tower in towers)])
+    adapters = add_adapters(model, rank, within)
+    # peft gives them the type of the weights beside them; steps as small as an adapter's are lost in bf16
+    return [adapter.float() for adapter in adapters]
 
 
 def _layers_of(module: nn.Module) -> nn.ModuleList:
     """The longest chain of layers within ``module``; an empty one where it has none."""
     chains = [part for part in module.modules() if isinstance(part, nn.ModuleList)]
     return max(chains, key=len, default=nn.ModuleList())
+
+
+def keep_less(model: Any) -> None:
+    """Makes the backward of ``model`` compute a layer's activations anew, instead of keeping them."""
+    newer = getattr(model, "activation_checkpointing_enable", None)  # transformers 5.23; the older name warns there
+    (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 WEIGHTS = ("auto", "random")
@@ -40,7 +42,7 @@ def load_model(
         name: of the hub, or a folder.
         weights: ``auto`` (the name's), or ``random`` (its configuration alone).
         quantise: ``4bit`` keeps the linear layers in 4 bits, with bitsandbytes.
-        attention: transformers' name of an implementation; ``sdpa`` by default.
+        attention: transformers' name of an implementation; by default ``sdpa`` where the model has it.
         dtype: of the weights: ``float32`` or ``bf16``.
         auto_class: which of transformers' automatic classes opens it.
 
@@ -53,7 +55,7 @@ def load_model(
     _check("vlm_weights", weights, WEIGHTS)
     _check("vlm_quantise", quantise, QUANTISES)
     _check("vlm_dtype", dtype, tuple(DTYPES))
-    options: dict[str, Any] = {"attn_implementation": attention or "sdpa", "dtype": DTYPES[dtype]}
+    options: dict[str, Any] = {"dtype": DTYPES[dtype], **({"attn_implementation": attention} if attention else {})}
     if weights == "random":
         if quantise:
             raise ValueError("vlm_quantise is 4bit, but vlm_weights is random: only weights that are loaded can be")
@@ -61,6 +63,19 @@ def load_model(
     if quantise:
         options["quantization_config"] = _four_bits()
     return _opened(lambda source: auto_class.from_pretrained(source, **options), name)
+
+
+def check_seam(model: Any) -> None:
+    """Refuses a transformers whose models do not take features of pictures that were made before.
+
+    Raises:
+        ImportError: it is older than 5.20.
+    """
+    if "mm_encoder_outputs" not in signature(model.model.forward).parameters:
+        raise ImportError(
+            f"vision-language models need transformers 5.20 or newer, found {transformers.__version__}: "
+            f"pip install -U transformers"
+        )
 
 
 def _four_bits() -> Any:
@@ -86,11 +101,12 @@ def _opened(opener: Callable[[str], Any], name: str) -> Any:
     if folder.is_dir():
         try:
             return opener(str(folder))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise FileNotFoundError(
                 f"the folder {folder} holds no model with its processor: {str(error)[:200]}"
             ) from error
     try:
+        AutoConfig.from_pretrained(name)  # one file: a processor asks for many, and out of reach each takes its retries
         return opener(name)
     except Exception as error:  # huggingface_hub, httpx and requests each raise their own
         raise ConnectionError(
