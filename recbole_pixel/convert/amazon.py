@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recbole_pixel.convert.amazon_editions import AUTO, EDITIONS, FIELDS, Reviews, tell_items, tell_reviews
+from recbole_pixel.convert.amazon_editions import AUTO, EDITIONS, FIELDS, Reviews
 from recbole_pixel.convert.amazon_items import COLUMNS, KEY, put_items_aside
 from recbole_pixel.convert.amazon_reviews import put_reviews_aside
+from recbole_pixel.convert.amazon_telling import tell_items, tell_reviews
 from recbole_pixel.convert.dataset import Source
 from recbole_pixel.convert.interactions import InteractionColumns
 from recbole_pixel.convert.items import ItemSource

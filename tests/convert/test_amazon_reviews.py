@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from recbole_pixel.convert import Conversion, Options, RowRules, amazon_source, convert, summarise
-from recbole_pixel.convert.amazon_editions import tell_items, tell_reviews
+from recbole_pixel.convert.amazon_telling import tell_items, tell_reviews
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float\trating:float\n"
 # user, item, rating, time: as the editions spell them; not in the order of users or times
@@ -230,6 +230,7 @@ WRONG = {
     ),
     "text": ("What a lovely day\n", "auto", "line 1: neither a record nor a row of ratings"),
     "cut": ('{"reviewerID', "auto", "holds no records, one on each line; line 1: neither JSON"),
+    "no lines": ("PK" * 100_000, "auto", "holds neither records nor rows of ratings (field larger than"),
     "array": ("[\n{}\n]", "auto", "no reviews of a known edition"),
     "nothing": ("\n \n", "auto", "holds no text"),
     "edition": (as_json(*R2018), "2020", "edition is '2020', expected one of auto, 2014, 2018, 2023"),
