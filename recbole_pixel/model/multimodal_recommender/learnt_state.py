@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 
 FORMAT = "recbole_pixel.adapter.1"
 WEIGHTS, ABOUT = "adapter.safetensors", "adapter.json"
-SAMPLED = 4096  # numbers of a tensor that its base is recognised by
 
 
 class LearntState(nn.Module):
@@ -30,9 +28,10 @@ class LearntState(nn.Module):
 
     def identify_base(self, backbone: Any, name: str) -> None:
         """Notes which base this model learns on; call it when the model is built."""
+        from recbole_pixel.encoder.vlm.base_mark import base_mark
+
         self.base = name
-        digest = base_digest(backbone)
-        self.register_buffer("base_identity", torch.frombuffer(bytearray(digest), dtype=torch.uint8))
+        self.register_buffer("base_identity", base_mark(backbone))
 
     def learnt_names(self) -> list[str]:
         """Names of the parameters that learn."""
@@ -107,23 +106,6 @@ class LearntState(nn.Module):
                 f"checkpoint, named like it with .adapter"
             )
         self.load_state_dict(load_file(path))
-
-
-def base_digest(backbone: Any) -> bytes:
-    """A hash of a base, 32 bytes: of its kind, and of samples of what no adapter and no quantisation changes.
-
-    These are its embeddings and norms. They are rounded to bf16, so that a base is itself in any precision.
-    """
-    model = backbone.model
-    digest = sha256(str(model.config.model_type).encode())
-    for name, parameter in sorted(model.named_parameters()):
-        is_own = "lora_" not in name and (parameter.dim() < 2 or "embed" in name)
-        if is_own and parameter.is_floating_point():
-            values = parameter.detach().flatten()
-            sample = values[:: max(1, len(values) // SAMPLED)].float().cpu().bfloat16()
-            digest.update(f"{name.replace('.base_layer', '')}{tuple(parameter.shape)}".encode())
-            digest.update(sample.view(torch.uint8).numpy().tobytes())
-    return digest.digest()
 
 
 def _short(identity: Tensor) -> str:
