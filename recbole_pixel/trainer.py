@@ -57,6 +57,7 @@ class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
             config["weight_decay"],
             config["learning_rate"] if encoder_rate is None else encoder_rate,
             config["encoder_weight_decay"],
+            config["projection_learning_rate"],
         )
         optimizer = super()._build_optimizer(params=groups, **kwargs)
         fuse(optimizer)

@@ -10,13 +10,23 @@ import torch
 from torch import Tensor, nn
 
 
+PROJECTIONS = ("projection", "encoder.parts", "encoder.fusion")
+"""Where item towers project: behind the encoder, or, where there are several, behind each and in their fusion."""
+
+
 def parameter_groups(
-    model: nn.Module, item_table: str, rate: float, decay: float, encoder_rate: float, encoder_decay: float
+    model: nn.Module,
+    item_table: str,
+    rate: float,
+    decay: float,
+    encoder_rate: float,
+    encoder_decay: float,
+    projection_rate: float | None = None,
 ) -> list[dict[str, Any]]:
     """Parameters that learn, in groups with a learning rate and weight decay of their own.
 
     The encoder's rate is that of the whole item tower: encoder and projection, as in PixelRec, whose projection is part
-    of its visual encoder. What looks rows up by number instead of computing them from pictures learns like the rest,
+    of its visual encoder; a projection that starts anew may have one of its own. What looks rows up by number instead of computing them from pictures learns like the rest,
     wherever it lies: modules with ``is_table``. Biases and norms are not decayed.
 
     Args:
@@ -26,27 +36,39 @@ def parameter_groups(
         decay: weight decay of the rest.
         encoder_rate: learning rate of the tower's encoder and projection.
         encoder_decay: weight decay of these.
+        projection_rate: learning rate of the tower's projection; the encoder's by default.
     """
-    of_tower = (f"{item_table}.encoder.", f"{item_table}.projection.")
+    rates = {
+        "rest": rate,
+        "encoder": encoder_rate,
+        "projection": encoder_rate if projection_rate is None else projection_rate,
+    }
     tables = {
         parameter
         for module in model.modules()
         if getattr(module, "is_table", False)
         for parameter in module.parameters()
     }
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (name.startswith(of_tower) and parameter not in tables, parameter.dim() > 1)
-            groups.setdefault(key, []).append(parameter)
+            part = "rest" if parameter in tables else _part_of_tower(name, item_table)
+            groups.setdefault((part, parameter.dim() > 1), []).append(parameter)
     return [
         {
             "params": parameters,
-            "lr": encoder_rate if of_encoder else rate,
-            "weight_decay": (encoder_decay if of_encoder else decay) if decays else 0.0,
+            "lr": rates[part],
+            "weight_decay": (decay if part == "rest" else encoder_decay) if decays else 0.0,
         }
-        for (of_encoder, decays), parameters in groups.items()
+        for (part, decays), parameters in groups.items()
     ]
+
+
+def _part_of_tower(name: str, item_table: str) -> str:
+    """Which part of the item tower the parameter ``name`` belongs to: ``encoder``, ``projection``, or ``rest``."""
+    if name.startswith(tuple(f"{item_table}.{start}." for start in PROJECTIONS)):
+        return "projection"
+    return "encoder" if name.startswith(f"{item_table}.encoder.") else "rest"
 
 
 def learning_rate_factor(schedule: str, n_warmup: int, n_steps: int) -> Callable[[int], float]:

@@ -62,6 +62,20 @@ def test_every_learning_parameter_has_the_rate_and_decay_of_its_part():
     assert sum(len(group["params"]) for group in groups) == 6, "each once"
 
 
+@pytest.mark.parametrize("name", ["projection", "parts", "fusion"])
+def test_a_projection_may_have_a_rate_of_its_own(name):
+    """Behind the encoder, or within one of several parts."""
+    model, projection = Towered(), nn.Linear(3, 2)
+    within = nn.ModuleDict({"backbone": nn.Linear(3, 3), **({} if name == "projection" else {name: projection})})
+    model.item_embedding = nn.ModuleDict({"encoder": within, **({name: projection} if name == "projection" else {})})
+    for asked, expected in ((0.5, 0.5), (None, 2.0)):
+        groups = parameter_groups(model, "item_embedding", 1.0, 0.1, 2.0, 0.2, projection_rate=asked)
+        found = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+        assert found[id(projection.weight)] == (expected, 0.2)
+        assert found[id(within["backbone"].weight)] == (2.0, 0.2)
+        assert found[id(model.states.weight)] == (1.0, 0.1)
+
+
 def test_the_optimiser_has_the_encoders_rate_or_the_common_one(tmp_path, trainer_of):
     name = colour_world(tmp_path, n_users=4)
     own = {"item_tower": "image", "learning_rate": 0.01, "weight_decay": 0.5, "encoder_weight_decay": 0.25}

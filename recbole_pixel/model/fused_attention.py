@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from recbole.model.layers import MultiHeadAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,7 +39,7 @@ def fuse_attention(model: nn.Module, kind: str, device: str) -> int:
             attention. With dropout a CPU has no fused kernel, and is slower (``benchmarks/attention.py``).
         device: where the model runs.
     """
-    layers = [module for module in model.modules() if type(module) is MultiHeadAttention]
+    layers: list[Any] = [module for module in model.modules() if type(module) is MultiHeadAttention]
     if kind == "auto":
         layers = [layer for layer in layers if not device.startswith("cpu") or not layer.attn_dropout.p]
     for layer in layers if kind != "stock" else ():
