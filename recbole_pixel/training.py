@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-
 PROJECTIONS = ("projection", "encoder.parts", "encoder.fusion")
 """Where item towers project: behind the encoder, or, where there are several, behind each and in their fusion."""
 
@@ -26,8 +25,9 @@ def parameter_groups(
     """Parameters that learn, in groups with a learning rate and weight decay of their own.
 
     The encoder's rate is that of the whole item tower: encoder and projection, as in PixelRec, whose projection is part
-    of its visual encoder; a projection that starts anew may have one of its own. What looks rows up by number instead of computing them from pictures learns like the rest,
-    wherever it lies: modules with ``is_table``. Biases and norms are not decayed.
+    of its visual encoder; a projection that starts anew may have one of its own. What looks rows up by number instead
+    of computing them from pictures learns like the rest, wherever it lies: modules with ``is_table``. Biases and norms
+    are not decayed.
 
     Args:
         model: the whole model.
