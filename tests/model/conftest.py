@@ -1,11 +1,13 @@
-"""Fixtures of models on the colour world, and of those that read stored features."""
+"""Fixtures of models on the colour world, of those that read stored features, and of PixRec on the world of pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pair_world import pair_world, tiny_pixrec
 from tiny_models import TINY, pictured_world
 from visual_world import CASES, SMALL, shaken, visual_world
 
@@ -58,5 +60,35 @@ def visual(small, build) -> Callable[..., Any]:
         _, model, loaders = build("colour", asked, name)
         model.item_embedding.fit_standardising()
         return shaken(model), loaders
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def pair_folder(tmp_path_factory) -> Path:
+    """The folder of two worlds of pairs, and of the tiny models that read them."""
+    root = tmp_path_factory.mktemp("pairs")
+    pair_world(root)
+    pair_world(root, "others", n_users=20, length=5)
+    return root
+
+
+@pytest.fixture
+def pixrec_settings(pair_folder, settings) -> Callable[..., dict[str, Any]]:
+    """A function that gives the settings of a PixRec on a tiny model of a family."""
+
+    def asked(family: str = "smolvlm", **own: Any) -> dict[str, Any]:
+        kept = {key: settings[key] for key in ("show_progress", "state", "seed", "checkpoint_dir")}
+        return {**kept, "data_path": str(pair_folder), **tiny_pixrec(pair_folder, family), **own}
+
+    return asked
+
+
+@pytest.fixture
+def pixrec(pixrec_settings, build) -> Callable[..., Any]:
+    """A function that makes (config, model, loaders) of such a PixRec."""
+
+    def made(family: str = "smolvlm", **own: Any) -> Any:
+        return build("pairs", pixrec_settings(family, **own), "PixRec")
 
     return made
