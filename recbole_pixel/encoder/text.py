@@ -63,7 +63,6 @@ class TextEncoder(nn.Module):
         self.backbone = load_text_backbone(name, weights)
         self.tokeniser = load_tokeniser(name)
         self.length = self._checked_length(length)
-        self._layers = find_layers(self.backbone)
         self.backbone.eval()
         self._cut = self._cut_backbone()
         told, self.is_normalised = told_pooling(text_folder(name))
@@ -88,8 +87,9 @@ class TextEncoder(nn.Module):
     def _cut_backbone(self) -> CutLayers | None:
         if self.tuning.kind != "top":
             return None
-        if self._layers is not None:
-            cut = CutLayers(self.backbone, self._layers, self.tuning.cut(len(self._layers)))
+        layers = find_layers(self.backbone)
+        if layers is not None:
+            cut = CutLayers(self.backbone, layers, self.tuning.cut(len(layers)))
             if self._is_right(cut):
                 return cut
         raise UnknownStagesError(
@@ -127,7 +127,7 @@ class TextEncoder(nn.Module):
             return
         self.backbone.requires_grad_(False)
         if self.tuning.kind == "lora":
-            self._adapters = add_adapters(self.backbone, self.tuning.rank, self._layers or self.backbone)
+            self._adapters = add_adapters(self.backbone, self.tuning.rank, find_layers(self.backbone) or self.backbone)
         for module in self._learning_modules():
             module.requires_grad_(True)
 

@@ -98,7 +98,9 @@ def _pretrained(model_class: Any, source: str) -> Any:
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        model, found = model_class.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+        model, found = model_class.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+        )
     finally:
         logging.set_verbosity(verbosity)
     missing = sorted(key for key in found["missing_keys"] if "pooler" not in key)
