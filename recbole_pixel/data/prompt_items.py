@@ -51,6 +51,9 @@ def text_tokens(
         template: what is told.
         tokenizer: of transformers.
         folder: where the store is kept.
+
+    Raises:
+        LookupError: items have no text, and ``missing_text`` is ``error``, or none has one.
     """
     length = int(config["item_tokens"])
     if length < 1:
@@ -79,6 +82,12 @@ def _texts(config: Any, tokens: np.ndarray, has_picture: np.ndarray, template: P
     """What is told of the items but the padding, each behind the blank that separates it from its prefix."""
     own = texts_of(config) if template.has_text else {}
     texts = [own.get(str(token), "") for token in tokens[1:]]
+    absent = [str(token) for token, text in zip(tokens[1:], texts, strict=True) if template.has_text and not text]
+    if absent and (config["missing_text"] == "error" or len(absent) == len(texts)):
+        raise LookupError(
+            f"{len(absent)} of {len(texts)} items have no text, e.g. {absent[:3]}; see item_text and the columns of "
+            f"the .item file, or set missing_text to empty or drop"
+        )
     if config["shuffle_texts"]:
         has_own = np.flatnonzero([bool(text) for text in texts])
         dealt = np.random.default_rng(int(config["seed"])).permutation(has_own)

@@ -35,6 +35,7 @@ from recbole_pixel.model.vlm_backbone import load_backbone
 
 STAGES = ("single", "joint", "finetune")
 MISSING_PICTURES = ("error", "drop", "mean", "leave_out")
+MISSING_TEXTS = ("error", "drop", "empty")
 
 
 class PixRec(LearntState, SequentialRecommender):
@@ -71,8 +72,13 @@ class PixRec(LearntState, SequentialRecommender):
 
     @classmethod
     def _check(cls, config: Any) -> None:
-        asked = (("item_tower", cls.towers), ("train_rows", cls.row_kinds), ("loss_type", cls.loss_types))
-        for key, known in (*asked, ("stage", STAGES), ("missing_image", MISSING_PICTURES)):
+        asked: tuple[tuple[str, tuple[str, ...]], ...] = (
+            ("item_tower", cls.towers),
+            ("train_rows", cls.row_kinds),
+            ("loss_type", cls.loss_types),
+        )
+        asked += (("stage", STAGES), ("missing_image", MISSING_PICTURES), ("missing_text", MISSING_TEXTS))
+        for key, known in asked:
             if config[key] not in known:
                 raise ValueError(f"{key} is {config[key]!r}; PixRec expected one of {', '.join(known)}")
         if config["gradient_cache_chunk"] is not None:
