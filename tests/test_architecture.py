@@ -35,6 +35,7 @@ FORBIDDEN: dict[str, tuple[set[str], set[str]]] = {
     "collisions": ({"recbole"}, {"item_tower", "features", "data", "model", *ABOVE_MODEL}),
     "pending_scores": ({"recbole"}, {"item_tower", "features", "data", "model", *ABOVE_MODEL}),
     "unmade_products": ({"recbole"}, {"item_tower", "features", "data", "model", *ABOVE_MODEL}),
+    "gradient_cache": ({"recbole"}, {"item_tower", "features", "data", "model", *ABOVE_MODEL}),
     "score_chunks": ({"recbole"}, {"item_tower", "features", "data", "model", *ABOVE_MODEL}),
     "tower": ({"recbole"}, {"features", "item_tower", "data", "model", *ABOVE_MODEL}),
     "item_tower": ({"recbole"}, {"features", "data", "model", *ABOVE_MODEL}),

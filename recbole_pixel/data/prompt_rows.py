@@ -14,7 +14,6 @@ from recbole.data.interaction import Interaction
 
 from recbole_pixel.data.dataset import PixelSequentialDataset
 from recbole_pixel.data.loader import PixelTrainDataLoader
-from recbole_pixel.data.pictures import drop_items_without, open_image_store
 from recbole_pixel.data.plan import BatchPlan, PrefixPlan, RowPlan
 from recbole_pixel.data.rows import expand_prefixes, newest_rows
 
@@ -54,11 +53,6 @@ class PromptDataset(PixelSequentialDataset):
     """
 
     companions: tuple[PromptDataset, ...] = ()
-
-    def _data_filtering(self) -> None:
-        if self.config["missing_image"] == "drop" and "image" in self.config["modalities"]:
-            drop_items_without(self, open_image_store(self.config).tokens(), "pictures", "missing_image")
-        super()._data_filtering()
 
     def build(self) -> list[Dataset]:
         """Train, validation and test parts, the first with its companions."""
