@@ -22,8 +22,8 @@ from recbole_pixel.properties_path import properties_dir
 from recbole_pixel.setting_types import documented_types, mismatch
 
 DATASET_KEYS = (
-    "item_tower", "images", "features", "item_text", "missing_image", "missing_text", "shuffle_images", "cold_items",
-    "cold_split", "train_rows", "row_targets", "rows_per_user",
+    "item_tower", "images", "features", "item_text", "modalities", "missing_image", "missing_text", "shuffle_images",
+    "cold_items", "cold_split", "train_rows", "row_targets", "rows_per_user",
 )  # fmt: skip
 """Keys of ours that change what a dataset holds: RecBole compares them before it reuses a saved one."""
 
@@ -31,13 +31,16 @@ _for_any_model: ContextVar[bool] = ContextVar("protocol_for_any_model", default=
 """Whether RecBole's own models get our protocol too: in our command they do, under RecBole's ``run_recbole`` not."""
 
 CHOICES = {
-    "item_tower": ("id", "image", "text", "image_text", "features"),
+    "item_tower": ("id", "image", "text", "image_text", "vlm", "features"),
     "loss_type": ("auto", "CE", "BPR", "BCE"),
     "train_rows": ("auto", "sequence", "prefix", "pair"),
     "missing_image": ("error", "mean", "learnt", "drop", "leave_out"),
     "missing_text": ("error", "learnt", "empty", "drop"),
     "text_weights": ("pretrained", "random"),
     "text_pooling": ("auto", "mean", "cls", "last"),
+    "vlm_weights": ("auto", "random"),
+    "vlm_dtype": ("float32", "bf16"),
+    "vlm_pooling": ("mean", "last"),
     "fusion": ("sum", "concat", "gated", "attention"),
     "projection_activation": ("none", "relu", "gelu", "tanh"),
     "batch_norm": ("auto", "frozen", "train"),

@@ -47,29 +47,32 @@ N_IMAGE_TOKENS = 4  # of a picture of that side, in each family
 
 
 def tiny_tokenizer(
-    words: Sequence[str], tokens: Sequence[str], named: Mapping[str, str] = MappingProxyType({}), bos: bool = False
+    words: Sequence[str],
+    tokens: Sequence[str] = (),
+    named: Mapping[str, str] = MappingProxyType({}),
+    template: str = "$A",
+    end: str = "<eos>",
 ) -> PreTrainedTokenizerFast:
     """A tokeniser of whole words.
 
     Args:
         words: its vocabulary, beside the special tokens.
-        tokens: special tokens of the family.
+        tokens: special tokens of the family; their ids are behind those of the words.
         named: those of them that the tokeniser has an attribute for.
-        bos: whether it puts the start token before every text.
+        template: what it puts around a text.
+        end: its end token.
     """
     vocabulary = {word: place for place, word in enumerate(["<pad>", "<bos>", "<eos>", "<unk>", *dict.fromkeys(words)])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = Whitespace()
-    if bos:
-        tokenizer.post_processor = TemplateProcessing(
-            single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", vocabulary["<bos>"])]
-        )
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in tokens])
+    around = [(token, tokenizer.token_to_id(token)) for token in ("<bos>", end)]
+    tokenizer.post_processor = TemplateProcessing(single=template, pair=f"{template} $B", special_tokens=around)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         bos_token="<bos>",
-        eos_token="<eos>",
+        eos_token=end,
         unk_token="<unk>",
         extra_special_tokens=dict(named),
     )
@@ -116,7 +119,7 @@ def _idefics3(words: Sequence[str], text: dict[str, Any]) -> tuple[Any, dict[str
     from transformers import Idefics3ImageProcessor, Idefics3Processor
 
     tokens = ["<fake_token_around_image>", "<global-img>", "<image>", "<end_of_utterance>", "<row_1_col_1>"]
-    tokenizer = tiny_tokenizer(words, tokens, bos=True)
+    tokenizer = tiny_tokenizer(words, tokens, template="<bos> $A")
     size = {"longest_edge": SIDE["idefics3"]}
     processor = Idefics3Processor(Idefics3ImageProcessor(size=size, max_image_size=size), tokenizer, image_seq_len=4)
     return processor, _idefics_config(tokenizer, text)
@@ -195,7 +198,7 @@ def _gemma3(words: Sequence[str], text: dict[str, Any]) -> tuple[Any, dict[str, 
     from transformers import Gemma3ImageProcessor, Gemma3Processor
 
     names = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
-    tokenizer = tiny_tokenizer(words, list(names.values()), names, bos=True)
+    tokenizer = tiny_tokenizer(words, list(names.values()), names, template="<bos> $A")
     tokenizer.add_tokens([AddedToken("\n\n", normalized=False)])
     size = {"height": 28, "width": 28}
     processor = Gemma3Processor(Gemma3ImageProcessor(size=size), tokenizer, image_seq_length=N_IMAGE_TOKENS)
@@ -219,3 +222,40 @@ _MAKERS: dict[str, Callable[[Sequence[str], dict[str, Any]], tuple[Any, dict[str
     "paligemma2": _paligemma2,
     "gemma3": _gemma3,
 }
+
+
+DUALS = ("clip", "siglip", "siglip2")
+DUAL_SIDE = 32  # of their pictures
+
+
+def save_tiny_dual(family: str, folder: Path, words: Sequence[str] = WORDS, seed: int = 0) -> Path:
+    """A tiny random dual encoder of ``family``, one of :data:`DUALS`, with its processor, saved in ``folder``."""
+    from transformers import AutoModel
+
+    processor = _dual_processor(family, words)
+    tokenizer = processor.tokenizer
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 16, **VISION, "initializer_range": 0.2}
+    text |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": tokenizer.eos_token_id}
+    vision = {**VISION, "patch_size": 8, **({"num_patches": 16} if family == "siglip2" else {"image_size": DUAL_SIDE})}
+    # CLIP projects both sides; of SigLIP the text's alone, to the width of the pictures'
+    text, common = ({**text, "projection_size": 32}, {}) if family != "clip" else (text, {"projection_dim": 24})
+    config = AutoConfig.for_model(family, text_config=text, vision_config=vision, **common)
+    torch.manual_seed(seed)
+    AutoModel.from_config(config).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _dual_processor(family: str, words: Sequence[str]) -> Any:
+    import transformers
+
+    size, mean = {"height": DUAL_SIDE, "width": DUAL_SIDE}, [0.5, 0.4, 0.3]
+    if family == "clip":
+        tokenizer = tiny_tokenizer(words, ["<end>"], template="<bos> $A <end>", end="<end>")
+        pictures = transformers.CLIPImageProcessor(size={"shortest_edge": DUAL_SIDE}, crop_size=size, image_mean=mean)
+        return transformers.CLIPProcessor(pictures, tokenizer)
+    tokenizer = tiny_tokenizer(words, template="$A <eos>")
+    if family == "siglip":
+        return transformers.SiglipProcessor(transformers.SiglipImageProcessor(size=size, image_mean=mean), tokenizer)
+    flat = transformers.Siglip2ImageProcessor(patch_size=8, max_num_patches=16, image_mean=mean)
+    return transformers.Siglip2Processor(flat, tokenizer)

@@ -27,11 +27,11 @@ class PixelItems:
         dataset: Any = self
         config = dataset.config
         made_of, lacks_image = config["item_tower"], config["missing_image"]
-        if lacks_image == "drop" and made_of in ("image", "image_text"):
+        if lacks_image == "drop" and (made_of in ("image", "image_text") or _is_read(config, "image")):
             drop_items_without(dataset, open_image_store(config).tokens(), "pictures", "missing_image")
         elif lacks_image == "drop" and made_of == "features":
             drop_items_without(dataset, open_feature_store(config).tokens, "features", "missing_image")
-        if config["missing_text"] == "drop" and made_of in ("text", "image_text"):
+        if config["missing_text"] == "drop" and (made_of in ("text", "image_text") or _is_read(config, "text")):
             drop_items_without(dataset, texts_of(config), "texts", "missing_text")
         super()._data_filtering()  # type: ignore[misc]
 
@@ -61,3 +61,8 @@ class PixelItems:
         is_cold = draw_cold_items(tokens, np.unique(items), config["cold_items"], int(split))
         self.cold = ColdItems.of(users, items, is_cold)
         return np.flatnonzero(~is_cold[items])
+
+
+def _is_read(config: Any, modality: str) -> bool:
+    """Whether a vision-language model reads the items' pictures (``image``) or texts (``text``)."""
+    return config["item_tower"] == "vlm" and modality in config["modalities"]

@@ -69,7 +69,7 @@ class PixelMixin(StateLosses, metaclass=_CheckedWhenBuilt):
     id_parameters: tuple[str, ...] = ()
     is_causal = True
     reads_all_items = False
-    towers: tuple[str, ...] = ("id", "image", "text", "image_text", "features")
+    towers: tuple[str, ...] = ("id", "image", "text", "image_text", "vlm", "features")
     row_kinds: tuple[str, ...] = ("prefix",)
     loss_types: tuple[str, ...] = ("CE", "BPR", "BCE")
 

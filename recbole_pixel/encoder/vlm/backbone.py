@@ -11,6 +11,7 @@ from recbole_pixel.encoder.tuning import Tuning
 from recbole_pixel.encoder.vlm.families import Family, family_of
 from recbole_pixel.encoder.vlm.learning import keep_less, set_learning, vision_modules
 from recbole_pixel.encoder.vlm.loading import check_seam, load_model, load_processor
+from recbole_pixel.encoder.vlm.normalising import Normalising
 from recbole_pixel.encoder.vlm.sampling import sample_texts
 from recbole_pixel.encoder.weights import weights_digest
 
@@ -45,11 +46,9 @@ class VisionLanguageBackbone(nn.Module):
         marks: the distinct ids in :attr:`image_markup` that are no text.
         pad_id: of the tokeniser, or its end token where it has none.
         bos: token ids that a text starts with.
+        picture_leads: whether the model was trained with its picture before these, not behind them.
         vision_is_frozen: whether features of pictures stay what they are.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -69,7 +68,7 @@ class VisionLanguageBackbone(nn.Module):
         self.image_size, self.n_image_tokens = self.family.image_size, self.family.n_image_tokens
         text = model.config.get_text_config()
         self.hidden_size, self.vocabulary_size = int(text.hidden_size), int(text.vocab_size)
-        self.image_width = self.hidden_size * self.family.n_layers
+        self.image_width, self.picture_leads = self.hidden_size * self.family.n_layers, self.family.picture_leads
         self.model = model
         self._learning = set_learning(model, self.tuning, tune_vision)
         if gradient_checkpointing:
@@ -77,7 +76,7 @@ class VisionLanguageBackbone(nn.Module):
         vision = vision_modules(model).values()
         self.vision_is_frozen = not any(part.requires_grad for module in vision for part in module.parameters())
         self._set_tokens(processor)
-        self._set_normalising(processor.image_processor)
+        self.normalise = Normalising(processor.image_processor)
         self.train(self.training)
 
     @classmethod
@@ -135,25 +134,15 @@ class VisionLanguageBackbone(nn.Module):
         self.marks = sorted({mark for mark in self.image_markup if tokenizer.decode([mark]).strip()})
         start = tokenizer("")["input_ids"]
         self.bos = [token for token in start if token != tokenizer.eos_token_id]
-        if not self.bos and model_wants_start(self.model.config):
+        if not self.bos and self.family.picture_leads:  # its processor puts the start there, not its tokeniser
             self.bos = [int(tokenizer.bos_token_id)]
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
-    def _set_normalising(self, pictures: Any) -> None:
-        scale = float(pictures.rescale_factor)
-        for key, values in (("mean", pictures.image_mean), ("std", pictures.image_std)):
-            value = torch.tensor([float(number) for number in values]).view(1, 3, 1, 1) / scale
-            self.register_buffer(key, value, persistent=False)
-
     def is_image_token(self, ids: Tensor) -> Tensor:
         """Which of ``ids``, of any shape, are no text but a picture's places or what frames them: bool."""
         return torch.isin(ids, torch.tensor(self.marks, device=ids.device))
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """Float pictures with the mean and deviation of the processor: uint8 (U, 3, S, S), on any device."""
-        return pixels.to(self.mean.dtype).sub_(self.mean).div_(self.std)
 
     def image_features(self, pixels: Tensor) -> Tensor:
         """What the vision tower and the connector make of pictures, without gradient where both are frozen.
@@ -261,8 +250,7 @@ class VisionLanguageBackbone(nn.Module):
             "encoder": self.model.config.model_type,
             "weights": weights_digest(parts),
             "image_size": self.image_size,
-            "mean": self.mean.flatten().tolist(),
-            "std": self.std.flatten().tolist(),
+            **self.normalise.identity(),
         }
 
     def extra_repr(self) -> str:
@@ -271,8 +259,3 @@ class VisionLanguageBackbone(nn.Module):
             f"{self.name}, image_size={self.image_size}, n_image_tokens={self.n_image_tokens}, tune={self.tuning}, "
             f"learns: {len(self.trained_modules()) or 'none'} of its modules"
         )
-
-
-def model_wants_start(config: Any) -> bool:
-    """Whether the model was trained with a start token that its processor, not its tokeniser, puts there."""
-    return config.model_type == "paligemma"

@@ -24,9 +24,11 @@ class Family:
         n_image_tokens: P, features of a picture.
         n_layers: how many features of width H each of these has: 1, and one for each layer that is given its own.
         image_token_id: of the places of a picture's features.
+        picture_leads: whether a picture stands before the start of the text.
     """
 
     n_layers = 1
+    picture_leads = False
 
     def __init__(self, config: Any, processor: Any, image_size: int | None) -> None:
         self.config, self.processor = config, processor
@@ -184,6 +186,8 @@ class Qwen3VL(QwenVL):
 
 class PaliGemma(Family):
     """PaliGemma and PaliGemma 2: a prefix sees itself both ways, what follows it is causal."""
+
+    picture_leads = True
 
     def _n_tokens(self) -> int:
         self._is_fixed()

@@ -24,7 +24,7 @@ def load_processor(name: str) -> Any:
         ConnectionError: ``name`` is no folder, and the hub cannot be reached.
         FileNotFoundError: it is a folder without a processor.
     """
-    return _opened(AutoProcessor.from_pretrained, name)
+    return opened(AutoProcessor.from_pretrained, name)
 
 
 def load_model(
@@ -59,10 +59,10 @@ def load_model(
     if weights == "random":
         if quantise:
             raise ValueError("vlm_quantise is 4bit, but vlm_weights is random: only weights that are loaded can be")
-        return auto_class.from_config(_opened(AutoConfig.from_pretrained, name), **options)
+        return auto_class.from_config(opened(AutoConfig.from_pretrained, name), **options)
     if quantise:
         options["quantization_config"] = _four_bits()
-    return _opened(lambda source: auto_class.from_pretrained(source, **options), name)
+    return opened(lambda source: auto_class.from_pretrained(source, **options), name)
 
 
 def check_seam(model: Any) -> None:
@@ -96,7 +96,13 @@ def _check(key: str, found: object, expected: tuple[object, ...]) -> None:
         raise ValueError(f"{key} is {found!r}; expected {' or '.join('~' if e is None else str(e) for e in expected)}")
 
 
-def _opened(opener: Callable[[str], Any], name: str) -> Any:
+def opened(opener: Callable[[str], Any], name: str) -> Any:
+    """What ``opener`` makes of the folder or the hub's ``name``; its errors say what to do.
+
+    Raises:
+        ConnectionError: ``name`` is no folder, and the hub cannot be reached.
+        FileNotFoundError: it is a folder without such a thing.
+    """
     folder = Path(name).expanduser()
     if folder.is_dir():
         try:

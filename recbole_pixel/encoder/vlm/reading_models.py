@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recbole_pixel.encoder.vlm.loading import _opened, load_model
+from recbole_pixel.encoder.vlm.loading import load_model, opened
 
 
 def load_reading_model(
@@ -25,12 +25,12 @@ def load_reading_model(
     from recbole_pixel.encoder.vlm.backbone import VisionLanguageBackbone
     from recbole_pixel.encoder.vlm.text_backbone import TextBackbone
 
-    config = _opened(AutoConfig.from_pretrained, name)
+    config = opened(AutoConfig.from_pretrained, name)
     if hasattr(config, "vision_config"):
         return VisionLanguageBackbone.load(
             name, weights, tune, quantise, image_size, attention, dtype, tune_vision, gradient_checkpointing
         )
-    tokenizer = _opened(AutoTokenizer.from_pretrained, name)
+    tokenizer = opened(AutoTokenizer.from_pretrained, name)
     model = load_model(
         name, weights, quantise=quantise, attention=attention, dtype=dtype, auto_class=AutoModelForCausalLM
     )

@@ -13,6 +13,7 @@ from recbole_pixel.model.towers.features import feature_tower
 from recbole_pixel.model.towers.image import image_tower
 from recbole_pixel.model.towers.image_text import image_text_tower
 from recbole_pixel.model.towers.text import text_tower
+from recbole_pixel.model.towers.vlm import vlm_tower
 
 
 def id_tower(config: Any, dataset: Any, table: nn.Embedding, stored: StoredKind) -> IDTower:
@@ -25,6 +26,7 @@ TOWERS: dict[str, Callable[[Any, Any, nn.Embedding, StoredKind], IDTower | ItemT
     "image": image_tower,
     "text": text_tower,
     "image_text": image_text_tower,
+    "vlm": vlm_tower,
     "features": feature_tower,
 }
 """Values of ``item_tower``."""

@@ -11,10 +11,10 @@ from torch import nn
 from recbole_pixel.data.joint_inputs import JointInputs
 from recbole_pixel.data.stored_inputs import StoredInputs
 from recbole_pixel.encoder.joint import JointEncoder
-from recbole_pixel.item_tower import ItemTower
+from recbole_pixel.item_tower import ItemInputs, ItemTower
 
 
-def configured_tower(config: Any, encoder: nn.Module, inputs: StoredInputs, table: nn.Embedding) -> ItemTower:
+def configured_tower(config: Any, encoder: nn.Module, inputs: ItemInputs, table: nn.Embedding) -> ItemTower:
     """The tower of ``encoder``, which reads ``inputs``, in the place of ``table``."""
     return ItemTower(
         encoder,
