@@ -106,13 +106,16 @@ class Idefics(Family):
         return int(self.config.vision_config.patch_size) * int(self.config.scale_factor)
 
     def frame(self) -> tuple[str, str]:
+        """Two tokens of its own before a picture, one behind it."""
         fake = getattr(self.processor, "fake_image_token", "<fake_token_around_image>")
         return f"{fake}{getattr(self.processor, 'global_image_token', '<global-img>')}", str(fake)
 
     def image_arguments(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Pictures nested in samples of one picture, (U, 1, 3, S, S)."""
         return {"pixel_values": pixels[:, None]}
 
     def unpacked(self, features: Tensor) -> BaseModelOutputWithPooling:
+        """Features of all pictures behind one another, (n x P, H)."""
         return BaseModelOutputWithPooling(pooler_output=features.flatten(0, 1))
 
 
@@ -133,12 +136,14 @@ class QwenVL(Family):
         return self.image_size // self._step()
 
     def frame(self) -> tuple[str, str]:
+        """A token before a picture and one behind it."""
         names = self.processor.tokenizer.convert_ids_to_tokens(
             [self.config.vision_start_token_id, self.config.vision_end_token_id]
         )
         return names[0], names[1]
 
     def image_arguments(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Patches of all pictures behind one another, those of a token side by side, and their grids."""
         pictures = self.processor.image_processor
         patch, merge, n_frames = int(pictures.patch_size), int(pictures.merge_size), int(pictures.temporal_patch_size)
         n_pictures, channels = pixels.shape[:2]
@@ -151,15 +156,19 @@ class QwenVL(Family):
         return {"pixel_values": patches, "image_grid_thw": grid.to(pixels.device)}
 
     def unpacked(self, features: Tensor) -> BaseModelOutputWithPooling:
+        """Features of each picture, (P, H), n times."""
         return BaseModelOutputWithPooling(pooler_output=features.unbind())  # type: ignore[arg-type]
 
     def reading(self, ids: Tensor, mask: Tensor, prefix: Tensor | None) -> dict[str, Tensor]:
+        """Where the tokens stand."""
         return {"position_ids": self.positions(ids, mask)}
 
     def positions(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Time, row and column of each token, (3, B, T)."""
         return grid_positions(ids == self.image_token_id, mask, self.side)
 
     def prepare_generation(self, model: Any, ids: Tensor, mask: Tensor, n_samples: int) -> None:
+        """Notes how far each text's last place lies from the number of its tokens."""
         last = self.positions(ids, mask).amax(dim=(0, 2))
         ahead = last + 1 - mask.sum(1)  # of the number of tokens: pictures take fewer steps than they have tokens
         model.model.rope_deltas = ahead.repeat_interleave(n_samples)[:, None]
@@ -173,10 +182,12 @@ class Qwen3VL(QwenVL):
         self.n_layers = 1 + len(config.vision_config.deepstack_visual_indexes)
 
     def packed(self, outputs: Any) -> Tensor:
+        """Features, and behind them those of the layers that are given their own: (U, P, n_layers x H)."""
         layers = [outputs.pooler_output, *outputs.deepstack_features]
         return torch.cat([torch.stack(tuple(layer)) for layer in layers], dim=-1)
 
     def unpacked(self, features: Tensor) -> BaseModelOutputWithPooling:
+        """The same, apart again."""
         from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
         first, *deeper = features.chunk(self.n_layers, dim=-1)
@@ -194,13 +205,16 @@ class PaliGemma(Family):
         return super()._n_tokens()
 
     def reading(self, ids: Tensor, mask: Tensor, prefix: Tensor | None) -> dict[str, Tensor]:
+        """Which tokens are no prefix."""
         is_suffix = torch.ones_like(ids) if prefix is None else (~prefix).long()
         return {"token_type_ids": is_suffix}
 
     def positions(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """As of every family, counted from one."""
         return super().positions(ids, mask) + 1
 
     def scores(self, logits: Tensor) -> Tensor:
+        """Within the model's cap, where it has one."""
         cap = getattr(self.config.text_config, "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
@@ -213,10 +227,12 @@ class Gemma3(Family):
         return int(self.config.mm_tokens_per_image)
 
     def frame(self) -> tuple[str, str]:
+        """Line breaks around a picture, and a token before and behind it."""
         tokenizer = self.processor.tokenizer
         return f"\n\n{tokenizer.boi_token}", f"{tokenizer.eoi_token}\n\n"
 
     def reading(self, ids: Tensor, mask: Tensor, prefix: Tensor | None) -> dict[str, Tensor]:
+        """Which tokens are a picture's."""
         return {"token_type_ids": (ids == self.image_token_id).long()}
 
 
