@@ -116,7 +116,9 @@ def item_records(store: ArrayStore, tokens: np.ndarray, missing: str, what: str,
             f"{advice}, or set missing_image to mean, learnt or drop"
         )
     if absent and missing == "leave_out":
-        raise ValueError("missing_image is leave_out, which models alone can do that read items as prompts; use mean, learnt or drop")
+        raise ValueError(
+            "missing_image is leave_out, which models alone can do that read items as prompts; use mean, learnt or drop"
+        )
     if absent and MEAN_TOKEN not in known:
         raise LookupError(
             f"{len(absent)} items are not in {store.path}, e.g. {absent[:3]}, and it holds no mean to use instead"
