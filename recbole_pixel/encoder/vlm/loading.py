@@ -74,7 +74,7 @@ def check_seam(model: Any) -> None:
     if "mm_encoder_outputs" not in signature(model.model.forward).parameters:
         raise ImportError(
             f"vision-language models need transformers 5.20 or newer, found {transformers.__version__}: "
-            f"pip install -U transformers"
+            f"pip install 'recbole-pixel[vlm]'"
         )
 
 
@@ -114,6 +114,8 @@ def opened(opener: Callable[[str], Any], name: str) -> Any:
     try:
         AutoConfig.from_pretrained(name)  # one file: a processor asks for many, and out of reach each takes its retries
         return opener(name)
+    except ImportError:  # a processor that needs a further package says which
+        raise
     except Exception as error:  # huggingface_hub, httpx and requests each raise their own
         raise ConnectionError(
             f"{name} could not be loaded from the hub ({type(error).__name__}: {str(error)[:120]}); offline, set vlm "
