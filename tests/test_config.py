@@ -113,7 +113,10 @@ def test_an_unknown_key_in_a_file_names_the_file(tmp_path, world):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"item_tower": "imgae"}, "item_tower is 'imgae', expected one of id, image, text, image_text, vlm, features; the nearest is image"),
+        (
+            {"item_tower": "imgae"},
+            "item_tower is 'imgae', expected one of id, image, text, image_text, vlm, features; the nearest is image",
+        ),
         ({"loss_type": "ce"}, "loss_type is 'ce'.*the nearest is CE"),
         ({"train_rows": "sequences"}, "the nearest is sequence"),
         ({"missing_image": "skip"}, "missing_image is 'skip'"),
