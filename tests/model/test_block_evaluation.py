@@ -19,7 +19,7 @@ from recbole_pixel.evaluation.score_blocks import Whole
 from recbole_pixel.quick_start import _trainer_class
 from recbole_pixel.registry import MODELS
 
-PLAIN = [name for name, folder in MODELS.items() if folder != "visual_recommender"]
+PLAIN = [name for name, folder in MODELS.items() if folder not in ("visual_recommender", "multimodal_recommender")]
 RECBOLES = ["SASRec", "GRU4Rec", "BPR", "STAMP", "CORE", "TransRec", "RepeatLast"]
 NOT_PRODUCTS = {"VisRank", "TransRec", "RepeatLast"}
 METRICS = ["Recall", "NDCG", "MRR", "Hit", "MAP", "Precision", "GAUC"]

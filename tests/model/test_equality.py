@@ -216,7 +216,7 @@ def test_what_should_learn_has_a_gradient_and_the_frozen_none(pictured, tune, lo
     [
         ({"loss_type": "MSE"}, "loss_type is 'MSE'.*CE, BPR, BCE"),
         ({"train_rows": "rows"}, "train_rows is 'rows'.*sequence, prefix"),
-        ({"item_tower": "picture"}, "item_tower is 'picture'.*id, image, features"),
+        ({"item_tower": "picture"}, "item_tower is 'picture'.*id, image, text, image_text"),
     ],
 )
 @pytest.mark.parametrize("checked_early", [True, False])
