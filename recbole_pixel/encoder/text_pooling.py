@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 POOLINGS = ("mean", "cls", "last")
+FLAG = "pooling_mode_"
+NAMES = {"mean_tokens": "mean", "cls_token": "cls", "lasttoken": "last"}
+"""What sentence-transformers calls them."""
 
 
 def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
@@ -48,11 +51,11 @@ def told_pooling(folder: Path | None) -> tuple[str | None, bool]:
 
 
 def _pooling_in(settings: dict[str, Any], path: Path) -> str:
-    names = {"mean_tokens": "mean", "cls_token": "cls", "lasttoken": "last"}
-    chosen = [key.removeprefix("pooling_mode_") for key, value in settings.items() if value is True]
-    found = [names.get(key, key) for key in chosen if key in names or key != "include_prompt"]
-    newer = settings.get("pooling_mode")
-    found = found or ([newer] if isinstance(newer, str) else [])
+    """One of :data:`POOLINGS`: ``pooling_mode`` names it, or in older files a flag of its own says so."""
+    flags = [key for key, value in settings.items() if key.startswith(FLAG) and value is True]
+    newer = settings.get("pooling_mode", [key.removeprefix(FLAG) for key in flags])
+    named = [newer] if isinstance(newer, str) else list(newer)
+    found = [NAMES.get(name, name) for name in named]
     if len(found) != 1 or found[0] not in POOLINGS:
         raise ValueError(
             f"{path} asks for {', '.join(found) or 'nothing'}; known are {', '.join(POOLINGS)}: set text_pooling"

@@ -162,6 +162,7 @@ def sentence_transformer(folder, path, settings: dict[str, object], *, normalise
         ({"word_embedding_dimension": 16, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
         ({"pooling_mode_lasttoken": True, "include_prompt": True}, "last"),
         ({"embedding_dimension": 16, "pooling_mode": "mean", "include_prompt": True}, "mean"),
+        ({"embedding_dimension": 16, "pooling_mode": "lasttoken"}, "last"),
     ],
 )
 def test_pooling_is_what_sentence_transformers_is_told(folder, tmp_path, settings, pooling):
