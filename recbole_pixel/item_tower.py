@@ -76,6 +76,7 @@ class ItemTower(Tower):
         chunk: items per encoder pass when the table is built.
         train_chunk: items whose activations a training step holds at a time, see :mod:`recbole_pixel.encoder.chunks`;
             None for all, ``auto`` for all that fit into the free memory, as it is found before the first step.
+        noise: added to standardised features in training, see :class:`Standardising`.
 
     Attributes:
         shares_steps: whether several ranks take the same steps, in which each encodes a share of the items.
@@ -97,13 +98,14 @@ class ItemTower(Tower):
         scale: float = 0.02,
         chunk: int = 256,
         train_chunk: int | str | None = None,
+        noise: float = 0.0,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"projection_activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
         self.encoder = encoder
         n_features = int(encoder.n_features)  # type: ignore[arg-type]
-        self.standardising = Standardising(n_features) if standardise else nn.Identity()
+        self.standardising = Standardising(n_features, noise) if standardise else nn.Identity()
         self.projection = nn.Identity() if size is None else nn.Linear(n_features, size)
         if standardise and isinstance(self.projection, nn.Linear):
             nn.init.normal_(self.projection.weight, std=scale / n_features**0.5)

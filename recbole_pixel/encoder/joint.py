@@ -28,6 +28,7 @@ class JointEncoder(nn.Module):
         standardise: shift and scale each part's features before its projection.
         scale: deviation of each dimension of a part's vectors at the start, where features are standardised.
         dropout: chance that one part of an item that has several is hidden in a step, from 0 to 1.
+        noise: added to standardised features in training, see :class:`Standardising`.
 
     Raises:
         ValueError: ``dropout`` is no chance, or ``fusion`` is unknown.
@@ -43,6 +44,7 @@ class JointEncoder(nn.Module):
         standardise: bool = True,
         scale: float = 0.02,
         dropout: float = 0.0,
+        noise: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0 <= dropout <= 1:
@@ -51,7 +53,7 @@ class JointEncoder(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.parts = nn.ModuleDict(
             {
-                name: PartVectors(int(encoder.n_features), size, standardise, scale)  # type: ignore[arg-type]
+                name: PartVectors(int(encoder.n_features), size, standardise, scale, noise)  # type: ignore[arg-type]
                 for name, encoder in encoders.items()
             }
         )
@@ -113,11 +115,12 @@ class PartVectors(nn.Module):
         size: D.
         standardise: whether features are standardised.
         scale: deviation of each dimension of the vectors at the start, where they are.
+        noise: added to them in training.
     """
 
-    def __init__(self, n_features: int, size: int, standardise: bool, scale: float) -> None:
+    def __init__(self, n_features: int, size: int, standardise: bool, scale: float, noise: float = 0.0) -> None:
         super().__init__()
-        self.standardising = Standardising(n_features) if standardise else nn.Identity()
+        self.standardising = Standardising(n_features, noise) if standardise else nn.Identity()
         self.projection = nn.Linear(n_features, size)
         if standardise:
             nn.init.normal_(self.projection.weight, std=scale / n_features**0.5)

@@ -18,15 +18,23 @@ class Standardising(nn.Module):
     directions, which mean more than faint ones, stay loud: whitening them instead memorises faster and ranks worse. The
     map is fitted once, before training, and is a constant from then on, through which gradients reach the encoder.
 
+    In training, noise may be added behind it: what only faint directions tell, which name an item and not its kind, is
+    drowned, and a projection learns what holds for items it never saw. Its size is a share of the features' whole
+    length, so that an encoder of many features has no more directions to name items by than one of few.
+
     Args:
         n_features: F.
+        noise: its deviation in each direction, as a share of the length that standardised features have on average.
     """
 
     center: Tensor
     deviation: Tensor
 
-    def __init__(self, n_features: int) -> None:
+    def __init__(self, n_features: int, noise: float = 0.0) -> None:
         super().__init__()
+        if noise < 0:
+            raise ValueError(f"feature_noise is {noise}; expected 0 or more")
+        self.noise = noise
         self.register_buffer("center", torch.zeros(n_features))
         self.register_buffer("deviation", torch.ones(()))
 
@@ -48,7 +56,10 @@ class Standardising(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Shape (U, F) to (U, F), in float32: autocast would round away small differences of large numbers."""
         with torch.autocast(features.device.type, enabled=False):
-            return (features.float() - self.center) / self.deviation
+            standardised = (features.float() - self.center) / self.deviation
+            if not (self.training and self.noise):
+                return standardised
+            return standardised + torch.randn_like(standardised) * (self.noise * len(self.center) ** 0.5)
 
 
 def _moments_of_block(features: Tensor) -> Tensor:

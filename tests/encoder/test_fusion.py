@@ -141,6 +141,20 @@ def test_nothing_is_hidden_in_evaluation_or_without_dropout():
         assert torch.equal(encoder(records), encoder.eval()(records))
 
 
+def test_noise_is_a_share_of_the_features_length_and_of_training_alone():
+    encoder, records = joint(EVERYTHING, noise=0.5, scale=1.0)
+    part = encoder.parts["text"].standardising
+    features = encoder._features(1, encoder.layout.unpack(records)[0][1])
+    with torch.no_grad():
+        clean, noisy = part.eval()(features), part.train()(features)
+        assert torch.equal(part.eval()(features), clean)
+        length = clean.square().sum(1).mean().sqrt()
+        assert float((noisy - clean).std() / length) == pytest.approx(0.5, rel=0.05)
+        assert float((noisy - clean).mean(0).abs().max()) < 0.5, "around what it is"
+    with pytest.raises(ValueError, match="feature_noise is -1"):
+        joint(EVERYTHING, noise=-1.0)
+
+
 def test_only_what_no_trunk_made_goes_through_one():
     encoder, records = joint(EVERYTHING)
     image, text = encoder.encoders.values()

@@ -13,6 +13,8 @@ from recbole_pixel.data.stored_inputs import StoredInputs
 from recbole_pixel.encoder.joint import JointEncoder
 from recbole_pixel.item_tower import ItemInputs, ItemTower
 
+NOISE_OF_SEVERAL = 0.03
+
 
 def configured_tower(config: Any, encoder: nn.Module, inputs: ItemInputs, table: nn.Embedding) -> ItemTower:
     """The tower of ``encoder``, which reads ``inputs``, in the place of ``table``."""
@@ -23,6 +25,7 @@ def configured_tower(config: Any, encoder: nn.Module, inputs: ItemInputs, table:
         table.embedding_dim,
         standardise=config["standardise_features"],
         scale=config["projection_scale"],
+        noise=_noise(config),
         **_shared(config),
     )
 
@@ -46,8 +49,15 @@ def joint_tower(
         standardise=config["standardise_features"],
         scale=config["projection_scale"],
         dropout=config["modality_dropout"],
+        noise=_noise(config),
     )
     return ItemTower(encoder, inputs, table.num_embeddings, None, **_shared(config))
+
+
+def _noise(config: Any) -> float:
+    """``feature_noise``: by itself, none but where several parts of an item can name it together."""
+    asked = config["feature_noise"]
+    return (NOISE_OF_SEVERAL if config["item_tower"] == "image_text" else 0.0) if asked == "auto" else float(asked)
 
 
 def _shared(config: Any) -> dict[str, Any]:
