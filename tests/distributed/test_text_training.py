@@ -28,7 +28,7 @@ def test_two_ranks_train_what_one_process_trains(ranks, tmp_path, monkeypatch, t
         "missing_text": "learnt",
         "modality_dropout": 0.0,  # ranks draw what they hide, and noise, each by itself
         "feature_noise": 0.0,
-        "encoder_learning_rate": 1e-6,  # features of random weights are nearly alike, and their scale is large
+        "batch_norm": "frozen",
         "projection_learning_rate": 0.01,
         "cold_items": 0.1,
     }
