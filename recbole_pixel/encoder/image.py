@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recbole_pixel.encoder.compiling import Compiled
 from recbole_pixel.encoder.folding import FoldedPair, find_pairs, folded
+from recbole_pixel.encoder.lora import add_adapters, check_that_adapters_run
 from recbole_pixel.encoder.picture_size import check_picture_size
 from recbole_pixel.encoder.presets import find_preset, timm_name
 from recbole_pixel.encoder.stages import StageChain, UnknownStagesError, stage_chain
@@ -20,14 +21,14 @@ class ImageEncoder(nn.Module):
     """Vectors of pictures.
 
     ``forward(pixels)`` is ``head(trunk(pixels))``. The trunk is frozen, in eval mode and without augmentation, so its
-    output may be computed once per item and kept; with ``tune=full`` it passes the pixels through, with ``frozen`` it
-    is the whole encoder.
+    output may be computed once per item and kept; with ``tune=full`` or ``lora:R`` it passes the pixels through, with
+    ``frozen`` it is the whole encoder.
 
     Args:
         name: a preset such as ``RN50x4`` or a timm model name, see :mod:`recbole_pixel.encoder.presets`.
         weights: see :func:`recbole_pixel.encoder.weights.create_backbone`.
         tune: ``frozen``, ``top:K`` (the last K stages of a CNN or Swin, the last K blocks of a ViT, and what follows
-            them) or ``full``.
+            them), ``full``, or ``lora:R`` (adapters on the linear layers of a transformer).
         image_size: side of the square input in pixels; the preset's or the weights' own by default.
         batch_norm: ``frozen`` keeps the statistics of BatchNorm in the part that learns, ``train`` updates them,
             ``auto`` freezes them where the weights are pretrained. In the trunk they are always frozen.
@@ -70,6 +71,7 @@ class ImageEncoder(nn.Module):
             value = torch.tensor(backbone.pretrained_cfg[key]).view(1, 3, 1, 1)
             self.register_buffer(key, value, persistent=False)
         self._chain, self._cut = self._cut_backbone()
+        self._adapters: list[nn.Module] = []
         self._freeze()
         self.train(self.training)
         self._compiled: Compiled | None = None
@@ -103,6 +105,8 @@ class ImageEncoder(nn.Module):
         if self.tuning.kind == "full":
             return
         self.backbone.requires_grad_(False)
+        if self.tuning.kind == "lora":
+            self._adapters = add_adapters(self.backbone, self.tuning.rank, self.backbone)
         for module in self._learning_modules():
             module.requires_grad_(True)
 
@@ -110,17 +114,18 @@ class ImageEncoder(nn.Module):
         if self.tuning.kind == "full":
             return [self.backbone]
         if self._chain is None:
-            return []
+            return self._adapters
         stages = [*self._chain.stages[self._cut :], self._chain.tail]
         return [module for stage in stages for module in stage.modules]
 
     def trained_modules(self) -> list[str]:
-        """Names, within timm's model, of the stages, blocks and layers that learn, in the order of the model."""
+        """Names, within timm's model, of the stages, blocks and layers that learn or have adapters, in its order."""
         if self.tuning.kind == "full":
             own = [name for name, _ in self.backbone.named_parameters(recurse=False)]
             return own + [name for name, child in self.backbone.named_children() if _has_parameters(child)]
         names = {module: name for name, module in self.backbone.named_modules()}
-        return [names[module] for module in self._learning_modules() if _has_parameters(module)]
+        found = [names[module] for module in self._learning_modules() if _has_parameters(module)]
+        return list(dict.fromkeys(name.partition(".lora_")[0] for name in found))
 
     def extra_repr(self) -> str:
         """What a run's log says of it: where its weights are from and what of it learns."""
@@ -147,6 +152,7 @@ class ImageEncoder(nn.Module):
         was_training, self.folded_pairs = self.training, []
         self.eval()
         activations = self.trunk(torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.uint8))
+        check_that_adapters_run(self._adapters, self.backbone, lambda: self.head(activations))
         features = self.head(activations)
         pairs = find_pairs(self.backbone, lambda: self.head(activations)) if self._keep_statistics else []
         self.train(was_training)
@@ -173,7 +179,7 @@ class ImageEncoder(nn.Module):
         Returns:
             Activations at the cut, shape (U, ...); the pixels themselves where nothing is frozen.
         """
-        if self.tuning.kind == "full":
+        if not self.tuning.has_trunk:
             return pixels
         x = self._laid_out(self.normalise(pixels))
         if self._chain is None:
@@ -202,7 +208,7 @@ class ImageEncoder(nn.Module):
             return self._run_head(activations)
 
     def _run_head(self, activations: Tensor) -> Tensor:
-        if self.tuning.kind == "full":
+        if not self.tuning.has_trunk:
             return _features(self.backbone, self._laid_out(self.normalise(activations)))
         assert self._chain is not None
         x = self._laid_out(activations)

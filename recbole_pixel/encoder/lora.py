@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from torch import nn
 
 SCALE = 2  # alpha / rank
@@ -34,7 +38,34 @@ def add_adapters(model: nn.Module, rank: int, within: nn.Module) -> list[nn.Modu
         r=rank, lora_alpha=SCALE * rank, lora_dropout=0.0, target_modules=names, fan_in_fan_out=is_transposed
     )
     inject_adapter_in_model(config, model)
-    return [module for name, module in model.named_modules() if name.rpartition(".")[2] in ("lora_A", "lora_B")]
+    return [module for name, module in model.named_modules() if set(name.split(".")[-2:-1]) & {"lora_A", "lora_B"}]
+
+
+@torch.no_grad()
+def check_that_adapters_run(adapters: list[nn.Module], model: nn.Module, run: Callable[[], Any]) -> None:
+    """Refuses a model that reads the weights of a layer past its adapter: it would never learn.
+
+    Args:
+        adapters: as :func:`add_adapters` returned them.
+        model: that they were added to.
+        run: computes something by it.
+
+    Raises:
+        ValueError: names a layer whose adapter did not run.
+    """
+    seen: set[nn.Module] = set()
+    hooks = [adapter.register_forward_hook(lambda module, *_: seen.add(module)) for adapter in adapters]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    idle = [name.partition(".lora_")[0] for name, module in model.named_modules() if module in set(adapters) - seen]
+    if idle:
+        raise ValueError(
+            f"tune is lora:R, but {type(model).__name__} computes {idle[0]} without calling it, past its adapter; "
+            f"use frozen, top:K or full"
+        )
 
 
 def _is_linear(module: nn.Module) -> bool:

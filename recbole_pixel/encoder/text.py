@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_pixel.encoder.lora import add_adapters
+from recbole_pixel.encoder.lora import add_adapters, check_that_adapters_run
 from recbole_pixel.encoder.stages import UnknownStagesError
 from recbole_pixel.encoder.text_layers import CutLayers, find_layers, last_states
 from recbole_pixel.encoder.text_pooling import POOLINGS, pooled, told_pooling
@@ -164,7 +164,9 @@ class TextEncoder(nn.Module):
     def _count_features(self) -> int:
         was_training = self.training
         self.eval()
-        n_features = self(self._probe()[:1].int()).shape[-1]
+        probe = self._probe()[:1].int()
+        check_that_adapters_run(self._adapters, self.backbone, lambda: self(probe))
+        n_features = self(probe).shape[-1]
         self.train(was_training)
         return int(n_features)
 
