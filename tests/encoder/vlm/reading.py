@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,16 @@ TEXTS = [["red cover", "blue book", "of item"], ["a film as", "follows"]]
 
 
 def load(folder_of: FolderOf, family: str, **options: Any) -> VisionLanguageBackbone:
-    """The tiny backbone of ``family``, in eval mode."""
-    return VisionLanguageBackbone.load(
-        str(folder_of(family)), image_size=SIDE[family], **{"tune": "frozen", **options}
-    ).eval()
+    """The tiny backbone of ``family``, in eval mode; of a frozen one, the same each time."""
+    folder = str(folder_of(family))
+    return _load(folder, family, **options) if options else _frozen(folder, family)
+
+
+def _load(folder: str, family: str, **options: Any) -> VisionLanguageBackbone:
+    return VisionLanguageBackbone.load(folder, image_size=SIDE[family], **{"tune": "frozen", **options}).eval()
+
+
+_frozen = cache(_load)
 
 
 def pictures(n_pictures: int, side: int) -> Tensor:
