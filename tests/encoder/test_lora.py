@@ -15,27 +15,25 @@ def encoder(name: str, tune: str, size: int = 32) -> ImageEncoder:
     return ImageEncoder(name, weights="random", tune=tune, image_size=size)
 
 
-@pytest.mark.parametrize(("name", "n_layers"), [("test_vit", 24), ("test_convnext", None)])
-def test_adapters_alone_learn_and_start_at_zero(name, n_layers):
-    plain, adapted = encoder(name, "frozen").eval(), encoder(name, "lora:2").eval()
+def test_adapters_alone_learn_and_start_at_zero():
+    plain, adapted = encoder("test_vit", "frozen").eval(), encoder("test_vit", "lora:2").eval()
     with torch.no_grad():
         expected = plain(PIXELS)
         assert torch.allclose(adapted(PIXELS), expected, atol=1e-6)
     assert adapted.trunk(PIXELS) is PIXELS
     learning = {key: parameter for key, parameter in adapted.named_parameters() if parameter.requires_grad}
     assert all(".lora_" in key for key in learning)
+    assert len(adapted.trained_modules()) == 4 * len(adapted.backbone.blocks), "qkv, proj, fc1 and fc2 of each block"
     assert len(learning) == 2 * len(adapted.trained_modules())
-    if n_layers:
-        assert len(adapted.trained_modules()) == n_layers, "qkv, proj, fc1 and fc2 of each block"
     frozen = {key: value.clone() for key, value in adapted.state_dict().items() if ".lora_" not in key}
     optimizer = torch.optim.SGD(learning.values(), lr=0.1)
     for _ in range(2):
         optimizer.zero_grad()
         adapted.train()(PIXELS).square().sum().backward()
         optimizer.step()
-    assert sum(float(parameter.grad.abs().max() > 0) for parameter in learning.values()) > 0.9 * len(learning)
+    assert all(parameter.grad.abs().max() > 0 for parameter in learning.values())
     assert all(torch.equal(adapted.state_dict()[key], value) for key, value in frozen.items())
-    assert not torch.equal(adapted.eval()(PIXELS), expected)
+    assert not torch.allclose(adapted.eval()(PIXELS), expected, atol=1e-4)
 
 
 def test_a_network_without_linear_layers_has_nothing_to_adapt():
