@@ -40,7 +40,7 @@ class JointEncoder(nn.Module):
         layout: Parts,
         size: int,
         *,
-        fusion: str = "sum",
+        fusion: str = "gated",
         standardise: bool = True,
         scale: float = 0.02,
         dropout: float = 0.0,
