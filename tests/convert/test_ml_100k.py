@@ -75,3 +75,25 @@ def test_neither_torch_nor_recbole_is_imported(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_overviews_become_descriptions(convert, tmp_path: Path, capsys) -> None:
+    """Cells with quotes and commas among them; a film without one has none, and a film of no one's is left out."""
+    overviews = tmp_path / "overviews.csv"
+    overviews.write_text(
+        'item_id,title,overview\n2,GoldenEye,"He said ""no"", twice."\n1,Toy Story,Toys.\n9999,None,x\n'
+    )
+    assert convert("ml-100k", "--name", "told", "--skip-images", "--overviews", str(overviews)) == 0
+    lines = (tmp_path / "dataset_atomic" / "told" / "told.item").read_text().splitlines()
+    assert lines[0].endswith("class:token_seq\tdescription:token_seq")
+    assert lines[1].split("\t")[-1] == "Toys."
+    assert lines[2].split("\t")[-1] == '"He said ""no"", twice."'
+    assert lines[3].split("\t")[-1] == ""
+    assert len(lines) == 1_683
+    assert "2 of 1682 films have an overview" in capsys.readouterr().out
+
+
+def test_overviews_of_other_films_are_refused(convert, tmp_path: Path, capsys) -> None:
+    (tmp_path / "overviews.csv").write_text("item_id,overview\nx,y\n")
+    assert convert("ml-100k", "--name", "told", "--skip-images", "--overviews", str(tmp_path / "overviews.csv")) != 0
+    assert "has an overview of none of the 1682 films" in capsys.readouterr().err
