@@ -140,7 +140,7 @@ def test_the_projection_and_the_fusion_learn_at_the_encoders_rate(asked, build):
     rates = {id(p): group["lr"] for group in trainer.optimizer.param_groups for p in group["params"]}
     found = {key: rates[id(p)] for key, p in model.named_parameters() if p.requires_grad}
     of_tower = {key for key in found if key.startswith("item_embedding.")}
-    assert {"item_embedding.encoder.fusion.scales", "item_embedding.encoder.parts.text.projection.weight"} <= of_tower
+    assert {"item_embedding.encoder.fusion.gate.weight", "item_embedding.encoder.parts.text.projection.weight"} <= of_tower
     assert {found[key] for key in of_tower} == {0.5}
     assert {found[key] for key in set(found) - of_tower} == {config["learning_rate"]}
 
