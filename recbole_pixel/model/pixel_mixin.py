@@ -24,7 +24,7 @@ from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
 from recbole_pixel.model.fused_attention import fuse_attention
 from recbole_pixel.model.item_parameters import OneMoreItem, check_undeclared, hold_at_zero, place_tower, split_table
-from recbole_pixel.model.setting_ranges import check_counts
+from recbole_pixel.model.setting_ranges import check_counts, check_missing
 from recbole_pixel.model.state_losses import StateLosses
 from recbole_pixel.model.stored_kind import VECTORS, StoredKind
 from recbole_pixel.model.trial_step import check_parent, check_trial_step
@@ -132,6 +132,7 @@ class PixelMixin(StateLosses, metaclass=_CheckedWhenBuilt):
             if config[key] not in known:
                 raise ValueError(f"{key} is {config[key]!r}; {cls.__name__} expected one of {', '.join(known)}")
         check_counts(config)
+        check_missing(config, cls.towers, cls.__name__)
         if config["shared_negatives"] is not None and config["loss_type"] == "CE":
             raise ValueError(
                 f"shared_negatives is {config['shared_negatives']} and loss_type CE, which ranks targets against the "

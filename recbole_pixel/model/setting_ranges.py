@@ -33,3 +33,18 @@ def check_shares(config: Any, keys: Iterable[str]) -> None:
     for key in keys:
         if not 0 <= config[key] <= 1:
             raise ValueError(f"{key} is {config[key]}; expected from 0 to 1")
+
+
+def check_missing(config: Any, towers: Iterable[str], model: str) -> None:
+    """Refuses learnt vectors for missing pictures where a model does something of its own with stored features.
+
+    Args:
+        config: RecBole's.
+        towers: values of ``item_tower`` that the model can work with.
+        model: its name.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    if config["missing_image"] == "learnt" and "image_text" not in towers:
+        raise ValueError(f"missing_image is learnt, which {model} has no vector for; set it to mean or drop")

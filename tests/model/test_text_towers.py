@@ -140,7 +140,8 @@ def test_the_projection_and_the_fusion_learn_at_the_encoders_rate(asked, build):
     rates = {id(p): group["lr"] for group in trainer.optimizer.param_groups for p in group["params"]}
     found = {key: rates[id(p)] for key, p in model.named_parameters() if p.requires_grad}
     of_tower = {key for key in found if key.startswith("item_embedding.")}
-    assert {"item_embedding.encoder.fusion.gate.weight", "item_embedding.encoder.parts.text.projection.weight"} <= of_tower
+    own = {"item_embedding.encoder.fusion.gate.weight", "item_embedding.encoder.parts.text.projection.weight"}
+    assert own <= of_tower
     assert {found[key] for key in of_tower} == {0.5}
     assert {found[key] for key in set(found) - of_tower} == {config["learning_rate"]}
 
@@ -179,3 +180,10 @@ def test_models_without_texts_import_no_transformers(asked):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "none", done.stderr
+
+
+@pytest.mark.parametrize("name", ["VBPR", "VisRank"])
+def test_models_of_stored_features_have_no_learnt_vector_for_missing_ones(asked, pictures, build, name):
+    own = {**asked, **pictures, "item_tower": "features", "missing_image": "learnt"}
+    with pytest.raises(ValueError, match=f"{name} has no vector for; set it to mean or drop"):
+        build("colour", own, name)

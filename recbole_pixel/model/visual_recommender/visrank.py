@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
 from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
-from recbole_pixel.model.setting_ranges import check_counts
+from recbole_pixel.model.setting_ranges import check_counts, check_missing
 
 
 class VisRank(SequentialRecommender):
@@ -36,6 +36,7 @@ class VisRank(SequentialRecommender):
             raise ValueError(
                 f"item_tower is {config['item_tower']!r}; VisRank ranks stored features: set it to features"
             )
+        check_missing(config, self.towers, "VisRank")
         check_counts(config, ["similarities_at_a_time"])
         k = config["average_top_k"]
         if k != "all" and k < 1:
