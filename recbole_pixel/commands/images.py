@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_pixel.commands.images_download import add_download
+from recbole_pixel.commands.picture_form import add_picture_form
 from recbole_pixel.store import (
     ImageStore,
     build_image_store,
@@ -44,15 +45,7 @@ def _add_build(commands: Any) -> None:
         "PixelRec's LMDB; a picture's file name without its suffix is its item's token",
     )
     parser.add_argument("--out", required=True, type=Path, help="the store to make: DATA_PATH/NAME/images.lmdb")
-    parser.add_argument("--size", type=int, default=224, help="side of the stored squares in pixels (default 224)")
-    parser.add_argument(
-        "--fit",
-        choices=("squash", "crop", "pad"),
-        default="squash",
-        help="how other aspect ratios become square (default squash)",
-    )
-    parser.add_argument("--keep-original", action="store_true", help="store the files as they are")
-    parser.add_argument("--workers", type=int, help="threads that decode (default: one per core)")
+    add_picture_form(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(func=run_build)
 

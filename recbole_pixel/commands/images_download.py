@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from recbole_pixel.commands.picture_form import add_picture_form
 from recbole_pixel.store.download_options import DownloadOptions
 
 INTERRUPTED = 130
@@ -25,15 +26,7 @@ def add_download(commands: Any) -> None:
     )
     parser.add_argument("--url-column", default="image_url", help="its column of URLs (default image_url)")
     parser.add_argument("--out", type=Path, help="the store to fill (default: DATA_PATH/DATASET/images.lmdb)")
-    parser.add_argument("--size", type=int, default=224, help="side of the stored squares in pixels (default 224)")
-    parser.add_argument(
-        "--fit",
-        choices=("squash", "crop", "pad"),
-        default="squash",
-        help="how other aspect ratios become square (default squash)",
-    )
-    parser.add_argument("--keep-original", action="store_true", help="store the files as they are")
-    parser.add_argument("--workers", type=int, help="threads that decode (default: one per core)")
+    add_picture_form(parser)
     parser.add_argument(
         "--retry-failed", action="store_true", help="ask again also for what was answered by 404 or 410"
     )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,16 +15,15 @@ from recbole_pixel.encoder.text_weights import (
     load_text_backbone,
     load_tokeniser,
     text_folder,
-    tokeniser_digest,
 )
+from recbole_pixel.encoder.tokenising import NO_TOKEN, Tokenising
 from recbole_pixel.encoder.tuning import Tuning
 from recbole_pixel.encoder.weights import weights_digest
 
-NO_TOKEN = -1
 WIDTHS = 8  # texts of a step are trimmed to a multiple of so many tokens: few different shapes
 
 
-class TextEncoder(nn.Module):
+class TextEncoder(Tokenising, nn.Module):
     """Vectors of texts.
 
     It reads token ids, int32 of shape (U, T), :data:`NO_TOKEN` behind the end of a text; a step is trimmed to its
@@ -169,18 +165,6 @@ class TextEncoder(nn.Module):
         n_features = self(probe).shape[-1]
         self.train(was_training)
         return int(n_features)
-
-    def tokenise(self, texts: Sequence[str]) -> np.ndarray:
-        """Token ids of ``texts``, with the special tokens of the model: int32, (number of texts, T)."""
-        found = self.tokeniser(list(texts), truncation=True, max_length=self.length, padding=False)["input_ids"]
-        ids = np.full((len(texts), self.length), NO_TOKEN, dtype=np.int32)
-        for row, tokens in zip(ids, found, strict=True):
-            row[: len(tokens)] = tokens
-        return ids
-
-    def tokeniser_identity(self) -> dict[str, object]:
-        """What token ids depend on, beside the texts: to key a cache of them."""
-        return {"tokeniser": tokeniser_digest(self.tokeniser), "length": self.length}
 
     def _read(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Ids and mask of ``tokens`` (U, T), both trimmed to the longest text; one of no tokens is one of padding."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
 from recbole_pixel.encoder.lora import add_adapters
 from recbole_pixel.encoder.stages import UnknownStagesError
-from recbole_pixel.encoder.text import NO_TOKEN
-from recbole_pixel.encoder.text_weights import tokeniser_digest
+from recbole_pixel.encoder.tokenising import Tokenising
 from recbole_pixel.encoder.tuning import Tuning
 from recbole_pixel.encoder.vlm.loading import load_model, load_processor, opened
 from recbole_pixel.encoder.vlm.normalising import Normalising
@@ -160,7 +157,7 @@ class PictureSide(DualSide):
         return {**super().trunk_identity(), **self.normalise.identity()}
 
 
-class TextSide(DualSide):
+class TextSide(Tokenising, DualSide):
     """Reads token ids, int32 (U, T), negative behind the end of a text.
 
     Args:
@@ -187,18 +184,6 @@ class TextSide(DualSide):
         self.reads_padding = not kind.startswith(
             "clip"
         )  # SigLIP takes the state of a text's last place, whatever it is
-
-    def tokenise(self, texts: Sequence[str]) -> np.ndarray:
-        """Token ids of ``texts``, with the special tokens of the model: int32 (number of texts, T)."""
-        found = self.tokeniser(list(texts), truncation=True, max_length=self.length, padding=False)["input_ids"]
-        ids = np.full((len(texts), self.length), NO_TOKEN, dtype=np.int32)
-        for row, tokens in zip(ids, found, strict=True):
-            row[: len(tokens)] = tokens
-        return ids
-
-    def tokeniser_identity(self) -> dict[str, object]:
-        """What token ids depend on, beside the texts: to key a cache of them."""
-        return {"tokeniser": tokeniser_digest(self.tokeniser), "length": self.length}
 
     def vectors(self, arrays: Tensor) -> Tensor:
         """Vectors (U, F) of texts, int32 (U, T)."""

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from recbole_pixel.encoder.parts import Parts
 from recbole_pixel.encoder.prompts import tokenised
-from recbole_pixel.encoder.text import NO_TOKEN
 from recbole_pixel.encoder.text_pooling import pooled
 from recbole_pixel.encoder.text_weights import tokeniser_digest
+from recbole_pixel.encoder.tokenising import NO_TOKEN, rows_of_tokens
 from recbole_pixel.encoder.tuning import Tuning
 from recbole_pixel.encoder.vlm.base_mark import base_mark, short
 
@@ -153,10 +153,7 @@ class ItemWords:
 
     def tokenise(self, texts: Sequence[str]) -> np.ndarray:
         """Token ids of ``texts``, without special tokens: int32 (number of texts, length), negative behind the end."""
-        ids = np.full((len(texts), self.length), NO_TOKEN, dtype=np.int32)
-        for row, tokens in zip(ids, tokenised(self.tokeniser, texts), strict=True):
-            row[: len(tokens)] = tokens[: self.length]
-        return ids
+        return rows_of_tokens(tokenised(self.tokeniser, texts), len(texts), self.length)
 
     def tokeniser_identity(self) -> dict[str, object]:
         """What token ids depend on, beside the texts: to key a cache of them."""

@@ -105,6 +105,7 @@ class Ranking:
         backbone, prompts = self.tower.reader.backbone, self.tower.source().prompts
 
         def search(context: Prompts, shown: ShownPictures) -> Tensor:
+            """Scores of all items by what is written behind some of the histories, (n, N)."""
             moved = context.to(self.tower.device)
             pictures = shown.of(context.pictures)
             ids, log_probabilities = backbone.generate(
