@@ -21,6 +21,7 @@ from recbole_pixel.config_files import SettingError
 from recbole_pixel.data.tracked import EXACT
 from recbole_pixel.distributed import first_rank_first, is_first, process_group, rank, world_size
 from recbole_pixel.evaluation.cold import evaluate_cold
+from recbole_pixel.evaluation.final import check_buckets, evaluate_test
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.evaluation.rank_shares import RankShares
 from recbole_pixel.rank_output import one_tensorboard, start_log
@@ -49,9 +50,9 @@ def run(
         saved: keep the best epoch's checkpoint and evaluate that one.
 
     Returns:
-        ``model``, ``dataset``, ``seed``, ``mask_history``, ``best_valid``, ``test`` (metric to value), ``checkpoint``,
-        ``parameters``, ``seconds_per_epoch``, ``pictures_per_epoch``, ``versions``, and ``cold`` where items were held
-        out.
+        ``model``, ``dataset``, ``seed``, ``mask_history``, ``best_valid``, ``test`` (metric to value), ``popularity``
+        (the same by how often targets were consumed in training), ``checkpoint``, ``parameters``,
+        ``seconds_per_epoch``, ``pictures_per_epoch``, ``versions``, and ``cold`` where items were held out.
 
     Raises:
         SettingError, FileNotFoundError, LookupError: as the settings or the data deserve; the message says what to do.
@@ -64,6 +65,7 @@ def run(
 def _run(config: Any, saved: bool) -> dict[str, Any]:
     """One run, by this process or by all ranks together."""
     trainer_class = _trainer_class(config)
+    check_buckets(config)
     init_seed(config["seed"], config["reproducibility"])
     start_log(config)
     getLogger().info(config)
@@ -87,7 +89,7 @@ def _run(config: Any, saved: bool) -> dict[str, Any]:
         "seed": config["seed"],
         "mask_history": config["mask_history"],
         "best_valid": _plain(best_valid),
-        "test": _plain(trainer.evaluate(test, load_best_model=is_saved, show_progress=False)),
+        **evaluate_test(trainer, test, train._dataset, is_saved),
         "checkpoint": trainer.saved_model_file if is_saved else None,
         "parameters": count_parameters(network.parameters()),
         **_cost(trainer, seconds),

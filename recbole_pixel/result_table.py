@@ -18,6 +18,7 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
         f"{result['epochs']} epochs, {result['seconds_per_epoch']:.1f} s each; "
         f"{result['pictures_per_epoch']:,} pictures encoded an epoch",
     ]
+    lines += [_of_bucket(bucket) for bucket in result.get("popularity", ()) if bucket["targets"]]
     if "cold" in result:
         for name, among in (("all", "all items"), ("cold", "the cold ones")):
             cold = result["cold"][name]
@@ -28,6 +29,15 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
     if result["checkpoint"]:
         lines.append(f"  checkpoint: {result['checkpoint']}")
     return lines
+
+
+def _of_bucket(bucket: Mapping[str, Any]) -> str:
+    first, last = bucket["from"], bucket["to"]
+    times = (
+        f"{first} times or more" if last is None else f"{first} times" if first == last else f"{first} to {last} times"
+    )
+    scores = {name: value for name, value in bucket.items() if "@" in name}
+    return f"  {bucket['targets']:,} targets consumed {times} in training: {_scores(scores)}"
 
 
 def _scores(scores: Mapping[str, float]) -> str:

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from recbole_pixel.evaluation.lazy_scores import LazyScores
 from recbole_pixel.evaluation.positives import Positives
+from recbole_pixel.evaluation.recording import RECORDED, recorded_of
 from recbole_pixel.evaluation.score_blocks import Whole
 from recbole_pixel.evaluation.sieve import Sieves
 from recbole_pixel.evaluation.top_items import top_items
 
-COLLECTED = ("rec.items", "rec.topk", "rec.meanrank", "rec.score", "data.label")
-"""What RecBole's collector keeps of users or of their items, a row each."""
+COLLECTED = ("rec.items", "rec.topk", "rec.meanrank", "rec.score", "data.label", *RECORDED)
+"""What RecBole's collector, or ours, keeps of users or of their items, a row each."""
 NEEDS_ALL_SCORES = ("rec.score", "data.label")
 
 
@@ -25,7 +26,12 @@ class BlockCollector(Collector):
 
     Rows of what it collects belong to users; those of several loaders can be put behind one another. What metrics of
     all scores need (``AUC``, ``LogLoss`` and the like) is RecBole's own matter.
+
+    Attributes:
+        record: where to leave what was recorded, see :func:`~recbole_pixel.evaluation.recording.recording`; or None.
     """
+
+    record: dict[str, Any] | None = None
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -47,10 +53,14 @@ class BlockCollector(Collector):
             return
         blocks = scores_tensor.blocks if isinstance(scores_tensor, LazyScores) else Whole(scores_tensor)
         positives = Positives.of(positive_u.to(self.device), positive_i.to(self.device), blocks.shape)
-        if self.register.need("rec.items") or self.register.need("rec.topk"):
+        if self.record is not None or self.register.need("rec.items") or self.register.need("rec.topk"):
             items = top_items(blocks, max(self.topk), self.sieves)
             self._collect("rec.items", lambda: items)
             self._collect("rec.topk", lambda: positives.hits(items))
+            if self.record is not None:
+                users = interaction[self.config["USER_ID_FIELD"]]
+                for name, part in recorded_of(users, positives, items).items():
+                    self.parts.setdefault(name, []).append(part)
         self._collect("rec.meanrank", lambda: positives.mean_ranks(blocks))
 
     def _collect(self, name: str, rows: Callable[[], Tensor]) -> None:
@@ -82,4 +92,9 @@ class BlockCollector(Collector):
         for name, value in numbers.items():
             struct.set(name, value)
             self.data_struct.set(name, value)
+        for name in RECORDED:
+            if name in self.data_struct:
+                del self.data_struct[name]
+        if self.record is not None:
+            self.record["struct"] = struct
         return struct

@@ -1,0 +1,61 @@
+"""The evaluation that a run ends with: metrics, and what lies behind them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from recbole_pixel.config_files import SettingError
+from recbole_pixel.distributed import is_first
+from recbole_pixel.evaluation.per_user import per_user_results, write_per_user
+from recbole_pixel.evaluation.popularity import bucket_starts, by_popularity
+from recbole_pixel.evaluation.recording import USER, recording
+
+
+def check_buckets(config: Any) -> None:
+    """Refuses ``popularity_buckets`` that are none, before anything is trained.
+
+    Raises:
+        SettingError: says what was expected.
+    """
+    try:
+        if config["popularity_buckets"] is not None:
+            bucket_starts(np.zeros(0, np.int64), config["popularity_buckets"])
+    except ValueError as error:
+        raise SettingError(str(error)) from error
+
+
+def evaluate_test(trainer: Any, test: Any, training: Any, load_best_model: bool) -> dict[str, Any]:
+    """Metrics of the test part.
+
+    Where ``per_user`` names a file, the first rank writes every user's and every target's results into it.
+
+    Args:
+        trainer: of RecBole, masking histories.
+        test: the loader of the test part.
+        training: the dataset of the training rows, which says how popular a target was.
+        load_best_model: whether the best epoch's checkpoint is evaluated.
+
+    Returns:
+        ``test``, metric to value, and ``popularity``, see :func:`~recbole_pixel.evaluation.popularity.by_popularity`,
+        unless ``popularity_buckets`` is ~ or the metrics rank no items.
+
+    Raises:
+        SettingError: ``per_user`` is set, and no metric ranks items.
+    """
+    config = trainer.config
+    with recording(trainer) as recorded:
+        scores = trainer.evaluate(test, load_best_model=load_best_model, show_progress=False)
+    found: dict[str, Any] = {"test": {name: float(value) for name, value in (scores or {}).items()}}
+    struct = recorded.get("struct")
+    if struct is None or USER not in struct:
+        if config["per_user"] and scores:
+            raise SettingError(f"per_user asks how targets rank; the metrics {config['metrics']} rank no items")
+        return found
+    each = per_user_results(struct, config, training)
+    if config["per_user"] and is_first():
+        write_per_user(each, config["per_user"])
+    if config["popularity_buckets"] is not None:
+        found["popularity"] = by_popularity(each.counts, each.ranks, config["topk"], config["popularity_buckets"])
+    return found
