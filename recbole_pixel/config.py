@@ -48,6 +48,7 @@ CHOICES = {
     "trunk_cache_type": ("auto", "float32", "bf16"),
     "pixel_tier": ("auto", "device", "memory", "file"),
     "attention": ("auto", "fused", "stock"),
+    "transfer": ("encoder", "item_tower", "all"),
     "lr_schedule": ("constant", "cosine"),
     "precision": ("auto", "float32", "bf16"),
     "visual_input": ("features", "features_id", "semantic_id"),

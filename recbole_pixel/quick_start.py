@@ -20,7 +20,6 @@ from recbole_pixel.config import make_config
 from recbole_pixel.config_files import SettingError
 from recbole_pixel.data.tracked import EXACT
 from recbole_pixel.distributed import first_rank_first, is_first, process_group, rank, world_size
-from recbole_pixel.evaluation.cold import evaluate_cold
 from recbole_pixel.evaluation.final import check_buckets, evaluate_test
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.evaluation.rank_shares import RankShares
@@ -52,7 +51,8 @@ def run(
     Returns:
         ``model``, ``dataset``, ``seed``, ``mask_history``, ``best_valid``, ``test`` (metric to value), ``popularity``
         (the same by how often targets were consumed in training), ``checkpoint``, ``parameters``,
-        ``seconds_per_epoch``, ``pictures_per_epoch``, ``versions``, and ``cold`` where items were held out.
+        ``seconds_per_epoch``, ``pictures_per_epoch``, ``versions``, ``cold`` where items were held out, and
+        ``pretrained`` (what was loaded and what was not) where weights of another run were.
 
     Raises:
         SettingError, FileNotFoundError, LookupError: as the settings or the data deserve; the message says what to do.
@@ -95,8 +95,8 @@ def _run(config: Any, saved: bool) -> dict[str, Any]:
         **_cost(trainer, seconds),
         "versions": versions(),
     }
-    if getattr(train._dataset, "cold", None) is not None:
-        result["cold"] = evaluate_cold(network, train._dataset, config["device"])
+    if getattr(trainer, "pretrained", None) is not None:
+        result["pretrained"] = trainer.pretrained._asdict()
     if config["result_file"] and is_first():
         write_result(result, Path(config["result_file"]))
     return result
@@ -121,6 +121,11 @@ def prepare_data(config: Any) -> tuple[Any, Any, Any, Any]:
         raise SettingError(
             f"cold_items holds items out of the rows of models with an item tower; {config['model']} has none: use "
             f"PixelSASRec with item_tower=id for an ID baseline"
+        )
+    if config["pretrained"] and not is_pixel_model(config["model"]):
+        raise SettingError(
+            f"pretrained names a checkpoint of a model with an item tower; {config['model']} has none and cannot start "
+            f"from it: leave it out"
         )
     with _exact_order(config):
         dataset = create_dataset(config)

@@ -22,6 +22,7 @@ from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.evaluation.rank_shares import RankShares
 from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.parallel import averaged_over_ranks
+from recbole_pixel.pretrained import Loaded, Pretrained, load_pretrained
 from recbole_pixel.training import Accumulation, fuse, learning_rate_factor, parameter_groups
 
 CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the device
@@ -35,7 +36,13 @@ class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
     """
 
     def __init__(self, config: Any, model: Any) -> None:
+        self.pretrained: Loaded | None = None
+        if config["pretrained"]:  # before the optimiser is built
+            source = Pretrained.read(config["pretrained"])
+            self.pretrained = load_pretrained(model, model.item_table, config["item_tower"], source, config["transfer"])
         super().__init__(config, model)
+        if self.pretrained is not None:
+            self.logger.info(str(self.pretrained))
         stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         name = f"{config['model']}-{config['item_tower']}-{config['dataset']}-{stamp}.pth"
         self.saved_model_file = from_first(os.path.join(self.checkpoint_dir, name))
@@ -159,6 +166,7 @@ class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
     def _write(self, epoch: int, path: str, verbose: bool) -> None:
         state = {
             "config": plain_config(self.config),
+            "item_table": self.model.item_table,
             "epoch": max(epoch, self.start_epoch - 1),  # RecBole says -1 where no epoch is left to run
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score) if np.isfinite(self.best_valid_score) else None,

@@ -29,6 +29,7 @@ class Standardising(nn.Module):
 
     center: Tensor
     deviation: Tensor
+    is_given = False  # by another run, whose projection was taught behind it
 
     def __init__(self, n_features: int, noise: float = 0.0) -> None:
         super().__init__()
@@ -42,11 +43,13 @@ class Standardising(nn.Module):
     def fit(self, blocks: Iterable[Tensor]) -> None:
         """Sets the map to that of all features; features that are all alike keep their scale.
 
-        Where several ranks train, each gives the features of a share of the items.
+        Where several ranks train, each gives the features of a share of the items. A map that was given stays.
 
         Args:
             blocks: features of some items each, (n, F).
         """
+        if self.is_given:
+            return
         own = _moments(map(_moments_of_block, blocks), len(self.center))
         moments = _moments(gather_on_host(own[None]), len(self.center))
         deviation = (moments[1] / (moments[0] * len(self.center))).sqrt()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import nn
@@ -12,8 +12,18 @@ from recbole_pixel.data.joint_inputs import JointInputs
 from recbole_pixel.data.stored_inputs import StoredInputs
 from recbole_pixel.encoder.joint import JointEncoder
 from recbole_pixel.item_tower import ItemInputs, ItemTower
+from recbole_pixel.pretrained import Pretrained
+
+Encoder = TypeVar("Encoder", bound=nn.Module)
 
 NOISE_OF_TEXTS = 0.03  # docs/text.md
+
+
+def started(config: Any, encoder: Encoder, part: str) -> Encoder:
+    """``encoder``, of the ``part`` image or text, with the weights of the run that ``pretrained`` names, if any."""
+    if config["pretrained"]:
+        Pretrained.read(config["pretrained"]).start_encoder(encoder, part)
+    return encoder
 
 
 def configured_tower(config: Any, encoder: nn.Module, inputs: ItemInputs, table: nn.Embedding) -> ItemTower:

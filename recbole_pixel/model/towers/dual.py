@@ -13,7 +13,7 @@ from recbole_pixel.data.stored_inputs import StoredInputs
 from recbole_pixel.data.texts import text_inputs
 from recbole_pixel.data.vlm_inputs import chosen_modalities
 from recbole_pixel.item_tower import ItemTower
-from recbole_pixel.model.towers.configured import joint_tower
+from recbole_pixel.model.towers.configured import joint_tower, started
 
 
 def dual_tower(config: Any, dataset: Any, table: nn.Embedding) -> ItemTower:
@@ -37,7 +37,7 @@ def dual_tower(config: Any, dataset: Any, table: nn.Embedding) -> ItemTower:
             attention=config["vlm_attention"],
             dtype=config["vlm_dtype"],
         )
-    of_pictures, of_texts = sides
+    of_pictures, of_texts = started(config, sides[0], "image"), started(config, sides[1], "text")
     tokens, modalities = dataset.field2id_token[dataset.iid_field], chosen_modalities(config)
     parts: dict[str, tuple[nn.Module, StoredInputs, np.ndarray]] = {}
     if "image" in modalities:

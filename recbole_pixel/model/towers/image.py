@@ -10,12 +10,12 @@ from recbole_pixel.data.pictures import have_pictures, picture_inputs
 from recbole_pixel.encoder import ImageEncoder
 from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.model.stored_kind import StoredKind
-from recbole_pixel.model.towers.configured import configured_tower, joint_tower
+from recbole_pixel.model.towers.configured import configured_tower, joint_tower, started
 
 
 def image_encoder(config: Any) -> ImageEncoder:
     """The image encoder that ``config`` names."""
-    return ImageEncoder(
+    encoder = ImageEncoder(
         config["encoder"],
         weights=config["encoder_weights"],
         tune=config["tune"],
@@ -24,6 +24,7 @@ def image_encoder(config: Any) -> ImageEncoder:
         channels_last=config["channels_last"],
         compile=config["compile"] or False,
     )
+    return started(config, encoder, "image")
 
 
 def image_tower(config: Any, dataset: Any, table: nn.Embedding, stored: StoredKind) -> ItemTower:

@@ -10,7 +10,7 @@ from recbole_pixel.data.texts import text_inputs
 from recbole_pixel.encoder.text import TextEncoder
 from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.model.stored_kind import StoredKind
-from recbole_pixel.model.towers.configured import configured_tower, joint_tower
+from recbole_pixel.model.towers.configured import configured_tower, joint_tower, started
 
 
 def text_encoder(config: Any) -> TextEncoder:
@@ -24,13 +24,14 @@ def text_encoder(config: Any) -> TextEncoder:
             f"item_tower is {config['item_tower']}, but `text_encoder` names no encoder; set it to a model on the hub "
             f"such as sentence-transformers/all-MiniLM-L6-v2, a folder, or package:NAME"
         )
-    return TextEncoder(
+    encoder = TextEncoder(
         config["text_encoder"],
         weights=config["text_weights"],
         tune=config["tune"] if config["text_tune"] is None else config["text_tune"],
         pooling=config["text_pooling"],
         length=config["text_length"],
     )
+    return started(config, encoder, "text")
 
 
 def text_tower(config: Any, dataset: Any, table: nn.Embedding, stored: StoredKind) -> ItemTower:

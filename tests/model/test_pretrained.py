@@ -1,0 +1,177 @@
+"""Starting from another run's weights: what is carried over, what stays, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from recbole.utils import get_trainer
+from test_worlds import COLOUR, share_of_taste, trained
+from worlds import colour_world
+
+from recbole_pixel.pretrained import Pretrained, shared_name
+from recbole_pixel.quick_start import run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two worlds of other users and other covers, one taste."""
+    path = tmp_path_factory.mktemp("worlds")
+    colour_world(path, "first")
+    colour_world(path, "second", n_users=40, n_items=44, length=8)
+    return path
+
+
+@pytest.fixture
+def asked(settings, folder) -> dict[str, Any]:
+    return {**settings, **COLOUR, "data_path": str(folder)}
+
+
+@pytest.fixture
+def checkpoint(asked, build, tmp_path) -> str:
+    """Of a model that has learnt the first world's taste."""
+    _, _, trainer = trained(build, "first", asked, lambda model, dataset: share_of_taste(model, dataset) > 0.97)
+    path = str(tmp_path / "first.pth")
+    trainer._write(0, path, verbose=False)
+    return path
+
+
+def started(build: Any, name: str, settings: dict[str, Any], model: str = "PixelSASRec") -> Any:
+    """(model, loader of its training rows, trainer) before the first step."""
+    config, network, loaders = build(name, settings, model)
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
+    return network, loaders[0], trainer
+
+
+def test_a_taste_for_covers_is_carried_to_other_users_and_other_covers(asked, build, checkpoint):
+    """Without a step of training: the covers and the users of the second world are new to the model."""
+    model, rows, trainer = started(build, "second", {**asked, "pretrained": checkpoint, "epochs": 0})
+    trainer.fit(rows, None, saved=False)
+    assert share_of_taste(model.eval(), rows._dataset) > 0.9
+    assert {name for name in model.state_dict() if name not in trainer.pretrained.loaded} == set()
+
+
+def test_the_optimiser_starts_from_the_loaded_weights(asked, build, checkpoint):
+    model, _, trainer = started(build, "second", {**asked, "pretrained": checkpoint})
+    given = Pretrained.read(checkpoint).weights["recommender/position_embedding.weight"]
+    stepped = {id(parameter) for group in trainer.optimizer.param_groups for parameter in group["params"]}
+    assert torch.equal(model.position_embedding.weight, given)
+    assert id(model.position_embedding.weight) in stepped
+
+
+@pytest.mark.parametrize(
+    ("transfer", "moved", "kept"),
+    [
+        ("encoder", ["encoder"], ["projection", "standardising", "position_embedding", "trm_encoder"]),
+        ("item_tower", ["encoder", "projection", "standardising"], ["position_embedding", "trm_encoder"]),
+    ],
+)
+def test_a_part_is_loaded_and_the_rest_starts_anew(asked, build, checkpoint, transfer, moved, kept):
+    fresh, *_ = started(build, "second", asked)
+    model, _, trainer = started(build, "second", {**asked, "pretrained": checkpoint, "transfer": transfer})
+    given, table = torch.load(checkpoint, weights_only=True)["state_dict"], "item_embedding."
+    for name, value in model.state_dict().items():
+        part = name.removeprefix(table).split(".")[0]
+        assert part in moved or torch.equal(value, fresh.state_dict()[name])
+        if part in moved:
+            assert torch.equal(value, given[name])
+    said = str(trainer.pretrained)
+    assert f"not loaded, transfer is {transfer}: " in said
+    assert all(any(part in name for name in trainer.pretrained.left) for part in kept)
+
+
+@pytest.mark.parametrize(("transfer", "stays"), [("encoder", False), ("item_tower", True)])
+def test_the_scale_of_features_stays_with_the_projection_that_was_taught_behind_it(
+    asked, build, checkpoint, transfer, stays
+):
+    own = {**asked, "pretrained": checkpoint, "transfer": transfer, "epochs": 0}
+    model, rows, trainer = started(build, "second", own)
+    trainer.fit(rows, None, saved=False)
+    given = torch.load(checkpoint, weights_only=True)["state_dict"]["item_embedding.standardising.center"]
+    assert torch.equal(model.item_tower.standardising.center, given) == stays
+
+
+def test_what_a_frozen_trunk_is_kept_of_is_made_with_the_loaded_weights(asked, build, checkpoint):
+    """The first run learnt all of the encoder; here its trunk is frozen, and what it makes of items is cached."""
+    own = {**asked, "pretrained": checkpoint, "tune": "top:1", "batch_norm": "frozen", "precision": "float32"}
+    cached, *_ = started(build, "second", own)
+    direct, *_ = started(build, "second", {**own, "trunk_cache": "off"})
+    anew, *_ = started(build, "second", {**own, "pretrained": None})
+    assert cached.item_tower.inputs.from_trunk
+    assert not direct.item_tower.inputs.from_trunk
+    vectors = [model.eval().item_tower.candidates() for model in (cached, direct, anew)]
+    torch.testing.assert_close(vectors[0], vectors[1], rtol=1e-4, atol=1e-5)
+    assert (vectors[0] - vectors[2]).abs().max() > 1e-3
+
+
+def test_an_encoder_goes_to_a_model_of_another_class_and_rows_of_users_stay(asked, build, checkpoint):
+    model, _, trainer = started(build, "second", {**asked, "pretrained": checkpoint, "embedding_size": 16}, "PixelMF")
+    given = Pretrained.read(checkpoint).weights
+    assert torch.equal(model.item_tower.projection.weight, given["parts/image/projection.weight"])
+    assert trainer.pretrained.left == {"user_embedding.weight": "it has a row for each user"}
+    assert "recommender/position_embedding.weight" in trainer.pretrained.unused
+
+
+def test_rows_of_users_are_never_carried_over_even_if_there_are_as_many(asked, build, tmp_path):
+    own = {**asked, "epochs": 0}
+    _, _, trainer = started(build, "first", own, "PixelMF")
+    path = str(tmp_path / "mf.pth")
+    trainer._write(0, path, verbose=False)
+    _, _, again = started(build, "first", {**own, "pretrained": path, "seed": 2}, "PixelMF")
+    assert again.pretrained.left == {"user_embedding.weight": "it has a row for each user"}
+
+
+def test_a_table_of_ids_has_nothing_to_give(asked, build, checkpoint):
+    twin = {**asked, "item_tower": "id", "pretrained": checkpoint, "transfer": "item_tower"}
+    with pytest.raises(
+        ValueError, match=r"nothing of .*first\.pth .*item_embedding\.weight: it has a row for each item"
+    ):
+        started(build, "second", twin)
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "kind", "shared"),
+    [
+        ("items.encoder.backbone.stem.weight", "items", "image", "encoder/image/backbone.stem.weight"),
+        ("items.encoder.encoders.image.backbone.stem", "items", "image_text", "encoder/image/backbone.stem"),
+        ("items.projection.bias", "items", "text", "parts/text/projection.bias"),
+        ("items.encoder.parts.text.projection.bias", "items", "image_text", "parts/text/projection.bias"),
+        ("items.encoder.fusion.gate.weight", "items", "image_text", "fusion/gate.weight"),
+        ("items.weight", "items", "id", "rows/weight"),
+        ("items.learnt.weight", "items", "image", "recommender/item_tower.learnt.weight"),
+        ("items_2.weight", "items", "id", "recommender/items_2.weight"),
+    ],
+)  # fmt: skip
+def test_a_part_has_one_name_wherever_it_lies(name, table, kind, shared):
+    assert shared_name(name, table, kind) == shared
+
+
+def test_another_encoder_is_refused_by_name(asked, build, checkpoint):
+    with pytest.raises(ValueError, match=r"the image encoder in .* is another one .there encoder is 'resnet18'"):
+        started(build, "second", {**asked, "pretrained": checkpoint, "encoder": "resnet34"})
+
+
+def test_files_that_are_no_checkpoint_of_ours_are_refused(asked, build, checkpoint, tmp_path):
+    whole = Path(checkpoint).read_bytes()
+    (tmp_path / "torn.pth").write_bytes(whole[: len(whole) // 2])
+    torch.save({"state_dict": {}}, tmp_path / "other.pth")
+    for name, error, said in (
+        ("none.pth", FileNotFoundError, "names no file"),
+        ("torn.pth", ValueError, "is torn, or no checkpoint"),
+        ("other.pth", ValueError, "is no checkpoint of a model with an item tower"),
+    ):
+        with pytest.raises(error, match=said):
+            started(build, "second", {**asked, "pretrained": str(tmp_path / name)})
+
+
+def test_a_model_of_recboles_cannot_start_from_it(asked, checkpoint):
+    with pytest.raises(ValueError, match=r"pretrained names a checkpoint .*; SASRec has none"):
+        run("SASRec", "second", settings={**asked, "pretrained": checkpoint, "loss_type": "CE"})
+
+
+def test_a_run_evaluates_another_runs_weights_as_they_are(asked, checkpoint):
+    result = run("PixelSASRec", "second", settings={**asked, "pretrained": checkpoint, "epochs": 0})
+    assert result["epochs"] == 0
+    assert result["test"]["recall@10"] > 0.4, "22 of 44 covers have the user's colour: 10 / 22 by chance among them"
