@@ -8,7 +8,20 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from recbole_pixel import __version__
-from recbole_pixel.commands import ablate, convert, demo, encoders, features, images, models, train
+from recbole_pixel.commands import (
+    ablate,
+    convert,
+    demo,
+    encoders,
+    export,
+    features,
+    images,
+    models,
+    new_item,
+    recommend,
+    similar,
+    train,
+)
 
 EXPECTED = (ValueError, LookupError, OSError, ImportError, MemoryError, NotImplementedError, FloatingPointError)
 """Errors that speak to the user: shown in one line. Others are defects, shown whole."""
@@ -38,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"recbole-pixel {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (train, ablate, convert, images, features, encoders, models, demo):
+    serving = (recommend, similar, new_item, export)
+    for command in (train, ablate, *serving, convert, images, features, encoders, models, demo):
         command.add_parser(subparsers)
     return parser
 
