@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,32 +32,20 @@ def run(namespace: argparse.Namespace) -> int:
     """Runs what is missing, prints the table: 0, or 1 where a row could not be run."""
     from recbole_pixel.cli import EXPECTED
     from recbole_pixel.commands.train import parse_settings
-    from recbole_pixel.report.ablation import ablation_table, make_run, planned_runs, run_key
+    from recbole_pixel.report.ablation import ablation_table, planned_runs
     from recbole_pixel.report.kept_runs import KeptRuns
-    from recbole_pixel.report.pool import run_missing
+    from recbole_pixel.report.runs import parse_seeds, plan_jobs, reason, run_jobs
 
     if namespace.jobs < 1:
         raise ValueError(f"--jobs is {namespace.jobs}; expected at least 1")
     rows = None if namespace.rows is None else [label.strip() for label in namespace.rows.split(";")]
-    planned = planned_runs(namespace.model, _seeds(namespace.seeds), parse_settings(namespace.settings), rows)
-    files = namespace.config_files.split()
-    keys = {(run_key(one, namespace.dataset, files),): one for one in planned}
+    planned = planned_runs(namespace.model, parse_seeds(namespace.seeds), parse_settings(namespace.settings), rows)
+    jobs, refused = plan_jobs(planned, namespace.dataset, namespace.config_files.split(), EXPECTED)
     runs = KeptRuns(namespace.results or Path("result") / f"ablate-{namespace.dataset}.jsonl", ("key",))
-    wanted = {key: partial(make_run, one, namespace.dataset, files) for key, one in keys.items()}
-    failed = run_missing(wanted, runs, namespace.jobs, EXPECTED)
-    for key, error in failed.items():
-        print(f"{keys[key].label}, seed {keys[key].seed}: {' '.join(str(error).split())}")
-    labels = dict.fromkeys(one.label for one in planned)
-    found = {
-        label: [kept for key, one in keys.items() if one.label == label and (kept := runs.get(*key))]
-        for label in labels
-    }
+    outcome = run_jobs(jobs, runs, namespace.jobs, EXPECTED)
+    failed = [*refused, *outcome.failed]
+    for run_, error in failed:
+        print(f"{run_.label}, seed {run_.seed}: {reason(error)}")
+    found = {**{one.label: [] for one in planned}, **outcome.by_label()}
     print(f"\n{namespace.model} on {namespace.dataset}, seeds {namespace.seeds}\n\n{ablation_table(found)}\n")
     return 1 if failed else 0
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError:
-        raise ValueError(f"--seeds is {text!r}; expected numbers between commas, such as 1,2,3") from None

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from json import dumps
-from pathlib import Path
-from statistics import mean, stdev
-from typing import Any, NamedTuple
+from statistics import mean
+from typing import Any
 
+from recbole_pixel.report.runs import Run, spread
 from recbole_pixel.result_table import markdown_table
 
 PICTURES, TEXTS = {"shuffle_images": True}, {"shuffle_texts": True}
@@ -33,23 +31,6 @@ OF_MODALITIES: dict[str, dict[str, Any]] = {
     "image + text, text shuffled": {"modalities": ["text", "image"], **TEXTS},
 }
 BASELINES = ("Pop", "RepeatLast")
-KEPT = ("test", "best_valid", "epochs", "seconds", "parameters")
-
-
-class Run(NamedTuple):
-    """One of an ablation's runs.
-
-    Attributes:
-        label: its row in the table.
-        model: name.
-        seed: of the run.
-        settings: on top of the configuration files.
-    """
-
-    label: str
-    model: str
-    seed: int
-    settings: dict[str, Any]
 
 
 def planned_runs(
@@ -78,39 +59,6 @@ def planned_runs(
     return [Run(label, name, seed, {**settings, **own, "seed": seed}) for seed in seeds for label, name, own in chosen]
 
 
-def run_key(run: Run, dataset: str, config_files: Sequence[str]) -> str:
-    """A digest of all that the result of a run depends on: its resolved settings and its dataset's files.
-
-    Raises:
-        SettingError, FileNotFoundError: as the settings deserve.
-    """
-    from recbole_pixel.config import make_config
-
-    config = make_config(run.model, dataset, config_files, run.settings)
-    told = {key: str(value) for key, value in config.final_config_dict.items() if key not in WHERE}
-    folder = Path(config["data_path"])
-    files = [folder / f"{dataset}.inter", folder / f"{dataset}.item", folder / "images.lmdb" / "data.mdb"]
-    state = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
-    return sha256(dumps([run.model, dataset, told, state], sort_keys=True).encode()).hexdigest()[:16]
-
-
-WHERE = {
-    "data_path", "checkpoint_dir", "result_file", "cache_dir", "show_progress", "state", "log_wandb", "device",
-    "gpu_id", "encoding",
-}  # fmt: skip
-"""Settings that say where and how loudly a run works, not what it does."""
-
-
-def make_run(run: Run, dataset: str, config_files: Sequence[str]) -> dict[str, Any]:
-    """The result of a run, in the process that this is called in."""
-    from recbole_pixel.quick_start import run as run_model
-
-    quiet = {"show_progress": False, "state": "ERROR"}
-    result = run_model(run.model, dataset, config_files, {**quiet, **run.settings})
-    kept = {name: result[name] for name in KEPT}
-    return {"label": run.label, "seed": run.seed, **kept, **({"cold": result["cold"]} if "cold" in result else {})}
-
-
 def ablation_table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """A line a row: each metric's mean over seeds with its deviation, cold items' hits, parameters, seconds.
 
@@ -126,18 +74,13 @@ def ablation_table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         if not runs:
             rows.append([label, "failed", *[""] * (len(head) - 2)])
             continue
-        cells = [_spread([entry["test"][name] for entry in runs]) for name in metrics]
+        cells = [spread([entry["test"][name] for entry in runs]) for name in metrics]
         if is_cold:
             among = [entry["cold"]["cold"] for entry in runs if "cold" in entry]
-            cells += [_spread([cold["hit@10"] for cold in among]), _of_chance(among)]
+            cells += [spread([cold["hit@10"] for cold in among]), _of_chance(among)]
         trained = f"{runs[0]['parameters']['trained']:,}"
         rows.append([label, *cells, trained, f"{mean(entry['seconds'] for entry in runs):.0f}"])
     return markdown_table(rows)
-
-
-def _spread(values: Sequence[float]) -> str:
-    deviation = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{mean(values):.4f}{deviation}" if values else ""
 
 
 def _of_chance(among: Sequence[Mapping[str, float]]) -> str:

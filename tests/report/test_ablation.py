@@ -10,9 +10,10 @@ import pytest
 from worlds import colour_world
 
 from recbole_pixel.cli import main
-from recbole_pixel.report.ablation import OF_MODALITIES, OF_TOWERS, ablation_table, planned_runs, run_key
+from recbole_pixel.report.ablation import OF_MODALITIES, OF_TOWERS, ablation_table, planned_runs
 from recbole_pixel.report.kept_runs import KeptRuns
 from recbole_pixel.report.pool import run_missing
+from recbole_pixel.report.runs import plan_job
 
 
 def result(ndcg: float, hit: float | None = None, seconds: float = 10.0) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def test_a_key_follows_settings_and_data_but_not_places(tmp_path, settings):
     (run,) = planned_runs("PixelSASRec", [1], settings, ["id"])
 
     def key(**own: Any) -> str:
-        return run_key(run._replace(settings={**run.settings, **own}), "w", [])
+        return plan_job(run._replace(settings={**run.settings, **own}), "w", []).key
 
     first = key()
     assert key(checkpoint_dir="elsewhere", show_progress=True) == first
