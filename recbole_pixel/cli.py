@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from recbole_pixel import __version__
 from recbole_pixel.commands import (
     ablate,
+    compare,
     convert,
     demo,
     encoders,
