@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,38 @@ from recbole_pixel.data.rows import gather_windows
 from recbole_pixel.distributed import gather_shares, share
 
 TOP = 10
+CASES = 256  # scored at a time, at most
+SCORES = 2**24  # of them, at most, unless one case has more: 64 MB, and about three times that while they are ranked
+
+
+@dataclass(frozen=True)
+class ColdRanks:
+    """Where cold items stood, case by case, in the order of the dataset's :class:`ColdItems`.
+
+    Attributes:
+        all: rank among all items, from 0, ties broken at their middle, (C,).
+        cold: the same among the cold items, (C,).
+        n_all: how many items were ranked, (C,).
+        n_cold: how many of these were cold, (C,).
+    """
+
+    all: Tensor
+    cold: Tensor
+    n_all: Tensor
+    n_cold: Tensor
+
+    def summary(self) -> dict[str, Any]:
+        """``cases``; under ``all`` and ``cold``, by the items ranked among: ``hit@10``, ``ndcg@10`` and ``chance``.
+
+        That is the HR@10 of a random order. None where there are no cases.
+        """
+        of = {"all": _summary(self.all, self.n_all), "cold": _summary(self.cold, self.n_cold)}
+        return {"cases": len(self.all), **of}
 
 
 @torch.no_grad()
-def evaluate_cold(model: Any, dataset: Any, device: torch.device, batch_size: int = 256) -> dict[str, Any]:
-    """HR@10 and NDCG@10 of the cold items' occurrences.
+def rank_cold(model: Any, dataset: Any, device: torch.device, batch_size: int = CASES) -> ColdRanks:
+    """Ranks every occurrence of a cold item.
 
     Each case asks for the cold item a user consumed, given the warm items consumed before, or, of a general model,
     given the user's id: their first warm item was trained on. What the user consumed before, warm or cold, is not
@@ -29,37 +57,31 @@ def evaluate_cold(model: Any, dataset: Any, device: torch.device, batch_size: in
         model: a sequential or general recommender of RecBole.
         dataset: a ``PixelSequentialDataset`` or ``PixelGeneralDataset`` with cold items.
         device: where the model lies.
-        batch_size: cases scored at a time.
-
-    Returns:
-        ``n_items`` and ``cases``; under ``all`` and ``cold``, by the items ranked among: ``hit@10``, ``ndcg@10`` and
-        ``chance``, the HR@10 of a random order; None where there are no cases.
+        batch_size: cases scored at a time, at most; fewer of large catalogues.
     """
-    cold, histories = dataset.cold, dataset.histories
+    cold = dataset.cold
     model.eval()
-    none = torch.zeros(0, device=device)
-    ranks: dict[str, list[Tensor]] = {"all": [none], "cold": [none]}
-    n_ranked: dict[str, list[Tensor]] = {"all": [none], "cold": [none]}
-    is_cold = torch.from_numpy(cold.is_cold).to(device)
+    n_items = len(cold.is_cold)
+    size = max(1, min(batch_size, SCORES // n_items))
+    cold_ids = torch.from_numpy(np.flatnonzero(cold.is_cold)).to(device)
     own = share(len(cold))
-    for first in range(own.start, own.stop, batch_size):
-        part = slice(first, min(first + batch_size, own.stop))
+    found = [ColdRanks(*(torch.zeros(0, device=device) for _ in fields(ColdRanks)))]
+    for first in range(own.start, own.stop, size):
+        part = slice(first, min(first + size, own.stop))
         interaction = _cases(dataset, cold, part)
         scores = model.full_sort_predict(interaction.to(device)).view(part.stop - part.start, -1).float()
         targets = torch.from_numpy(cold.targets[part]).to(device)
-        _mask(scores, targets, cold, histories, part)
-        for name, ranked in (("all", scores), ("cold", scores.masked_fill(~is_cold, -torch.inf))):
-            ranks[name].append(target_ranks(ranked, targets))
-            n_ranked[name].append((ranked > -torch.inf).sum(1))
+        _mask(scores, targets, cold, dataset.histories, part)
+        found.append(_ranked(scores, targets, cold_ids))
+    parts = zip(*([getattr(ranks, field.name) for field in fields(ColdRanks)] for ranks in found), strict=True)
+    return ColdRanks(*(gather_shares(torch.cat(part), len(cold)).cpu() for part in parts))
 
-    def of_all(parts: list[Tensor]) -> Tensor:
-        return gather_shares(torch.cat(parts), len(cold))
 
-    return {
-        "n_items": int(cold.is_cold.sum()),
-        "cases": len(cold),
-        **{name: _summary(of_all(ranks[name]), of_all(n_ranked[name])) for name in ranks},
-    }
+def _ranked(scores: Tensor, targets: Tensor, cold_ids: Tensor) -> ColdRanks:
+    """Ranks of ``targets`` (B,) by ``scores`` (B, N)."""
+    own, among_cold = scores.gather(1, targets[:, None]), scores[:, cold_ids]
+    n_all, n_cold = ((ranked > -torch.inf).sum(1) for ranked in (scores, among_cold))
+    return ColdRanks(ranks_of(own, scores), ranks_of(own, among_cold), n_all, n_cold)
 
 
 def _cases(dataset: Any, cold: ColdItems, part: slice) -> Interaction:
@@ -94,9 +116,8 @@ def _mask(scores: Tensor, targets: Tensor, cold: ColdItems, histories: Any, part
     scores.scatter_(1, targets[:, None], own)
 
 
-def target_ranks(scores: Tensor, targets: Tensor) -> Tensor:
-    """Rank of each target, from 0, ties broken at their middle: ``scores`` (B, N), ``targets`` (B,), to (B,)."""
-    own = scores.gather(1, targets[:, None])
+def ranks_of(own: Tensor, scores: Tensor) -> Tensor:
+    """Rank of scores ``own`` (B, 1) among ``scores`` (B, M), which they are of, from 0, ties at their middle: (B,)."""
     above, equal = (scores > own).sum(1), (scores == own).sum(1) - 1
     return above + equal / 2
 

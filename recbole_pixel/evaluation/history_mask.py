@@ -6,11 +6,12 @@ from typing import Any
 
 from recbole_pixel.checkpoint import read_checkpoint
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
+from recbole_pixel.evaluation.cold_mask import ColdMaskMixin
 from recbole_pixel.evaluation.collector import BlockCollector
 from recbole_pixel.evaluation.lazy_scores import LazyProducts
 
 
-class HistoryMaskMixin:
+class HistoryMaskMixin(ColdMaskMixin):
     """Put before a RecBole trainer class.
 
     RecBole never masks for sequential models and always for general ones (recbole/data/dataloader/
@@ -37,7 +38,7 @@ class HistoryMaskMixin:
         if isinstance(self.eval_collector, BlockCollector):  # not one that the user put in its place
             self.eval_collector.forget()  # an error or Ctrl+C may have ended the last evaluation
         self._histories = getattr(eval_data._dataset, "histories", None)
-        return super().evaluate(eval_data, False, None, show_progress)  # type: ignore[misc]
+        return super().evaluate(eval_data, False, None, show_progress)
 
     def _load_best(self, path: str) -> None:
         trainer: Any = self
@@ -56,4 +57,4 @@ class HistoryMaskMixin:
             keep = items != positive_i[rows]
             history = (rows[keep], items[keep])
         with LazyProducts(self.tot_item_num):  # type: ignore[attr-defined]
-            return super()._full_sort_batch_eval((interaction, history, positive_u, positive_i))  # type: ignore[misc]
+            return super()._full_sort_batch_eval((interaction, history, positive_u, positive_i))

@@ -17,6 +17,7 @@ from torch import Tensor
 from recbole_pixel.evaluation.score_blocks import (
     Applied,
     MaskedColumn,
+    MaskedColumns,
     MaskedPairs,
     Product,
     ScoreBlocks,
@@ -113,6 +114,8 @@ class LazyScores:
         match index:
             case (slice() as rows, int() as column) if rows == slice(None) and self._is_filled(value, column):
                 self._cell.blocks = MaskedColumn(self.blocks, column % self.blocks.shape[1], float(value))
+            case (slice() as rows, Tensor() as columns) if rows == slice(None) and self._are_chosen(columns, value):
+                self._cell.blocks = MaskedColumns(self.blocks, columns, float(value))
             case (Tensor() as rows, Tensor() as columns) if self._is_filled(value) and self._are_pairs(rows, columns):
                 self._cell.blocks = MaskedPairs(self.blocks, rows, columns, float(value))
             case _:
@@ -121,6 +124,9 @@ class LazyScores:
     def _is_filled(self, value: Any, column: int = 0) -> bool:
         n_items = self.blocks.shape[1]
         return not self._is_flat and _is_number(value) and -n_items <= column < n_items
+
+    def _are_chosen(self, columns: Tensor, value: Any) -> bool:
+        return self._is_filled(value) and columns.dtype == torch.bool and columns.shape == self.blocks.shape[1:]
 
     def _are_pairs(self, rows: Tensor, columns: Tensor) -> bool:
         """Whether they are places, one by one: what torch broadcasts, counts from the end or refuses is left to it."""

@@ -21,18 +21,26 @@ def bucket_starts(counts: np.ndarray, wanted: int | Sequence[int]) -> list[int]:
         ValueError: ``wanted`` is no number from 1, nor numbers from 0 that ascend.
     """
     if isinstance(wanted, int) and not isinstance(wanted, bool) and wanted >= 1:
-        seen = np.sort(counts[counts > 0])
-        starts = [0] if len(seen) < len(counts) else []
-        n_buckets = max(1, wanted - len(starts))
-        quantiles = seen[len(seen) * np.arange(n_buckets) // n_buckets] if len(seen) else []
-        return sorted({*starts, *map(int, quantiles)})
-    is_list = isinstance(wanted, Sequence) and len(wanted) > 0 and all(isinstance(start, int) for start in wanted)
-    if is_list and wanted[0] >= 0 and all(left < right for left, right in pairwise(wanted)):
+        return _even_starts(counts, wanted)
+    if not isinstance(wanted, int) and _are_starts(wanted):
         return list(wanted)
     raise ValueError(
         f"popularity_buckets is {wanted!r}; expected a number of buckets, or the least count of each, ascending, such "
         f"as [0, 1, 10, 100]"
     )
+
+
+def _even_starts(counts: np.ndarray, n_buckets: int) -> list[int]:
+    seen = np.sort(counts[counts > 0])
+    starts = {0} if len(seen) < len(counts) else set()
+    n_buckets = max(1, n_buckets - len(starts))
+    places = len(seen) * np.arange(n_buckets if len(seen) else 0) // n_buckets
+    return sorted({*starts, *map(int, seen[places])})
+
+
+def _are_starts(wanted: Sequence[int]) -> bool:
+    are_counts = len(wanted) > 0 and all(isinstance(start, int) and start >= 0 for start in wanted)
+    return are_counts and all(left < right for left, right in pairwise(wanted))
 
 
 def by_popularity(

@@ -119,6 +119,19 @@ class MaskedColumn(Masked):
         return found
 
 
+class MaskedColumns(Masked):
+    """Scores of which those of some items, ``columns`` (N,) of bool, are ``value``."""
+
+    def __init__(self, scores: ScoreBlocks, columns: Tensor, value: float) -> None:
+        super().__init__(scores, value)
+        self.columns = columns
+
+    def block(self, rows: Rows, columns: slice) -> Tensor:
+        """The others' block, the columns in it filled."""
+        found = self.scores.block(rows, columns)
+        return found.masked_fill_(self.columns[columns].to(found.device), self.value)
+
+
 class MaskedPairs(Masked):
     """Scores of which those of pairs of a user and an item are ``value``.
 

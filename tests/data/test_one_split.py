@@ -186,7 +186,7 @@ def test_a_pair_model_of_a_sequential_class_says_which_rows_there_are(tmp_path, 
 
 def test_users_are_ids_for_a_general_model_in_the_cold_ranking(tmp_path, settings, build):
     """Scores come from the user table; the model that knows every user's cold items is perfect."""
-    from recbole_pixel.evaluation.cold import evaluate_cold
+    from recbole_pixel.evaluation.cold import rank_cold
 
     write_inter(tmp_path, "w", random_rows(3))
     own = {"item_tower": "id", "cold_items": 0.25, "train_batch_size": 64}
@@ -197,7 +197,7 @@ def test_users_are_ids_for_a_general_model_in_the_cold_ranking(tmp_path, setting
     size = dataset.item_num
     model.user_embedding = torch.nn.Embedding.from_pretrained(table)
     model.item_embedding = torch.nn.Embedding.from_pretrained(torch.eye(size))
-    found = evaluate_cold(model, dataset, torch.device("cpu"))
+    found = rank_cold(model, dataset, torch.device("cpu")).summary()
     assert found["cases"] == len(dataset.cold) > 20
     assert found["all"]["hit@10"] > 0.99
     assert found["all"]["chance"] < 0.5

@@ -12,11 +12,11 @@ from worlds import random_rows, write_inter
 
 from recbole_pixel.data.cold import ColdItems
 from recbole_pixel.data.history import Histories
-from recbole_pixel.evaluation.cold import evaluate_cold, target_ranks
+from recbole_pixel.evaluation.cold import rank_cold, ranks_of
 
 
 def dataset_of(users: list[int], items: list[int], cold: set[int], n_items: int, window: int = 5) -> Any:
-    """What ``evaluate_cold`` reads of a dataset, from interactions sorted by user and time."""
+    """What ``rank_cold`` reads of a dataset, from interactions sorted by user and time."""
     users_, items_ = np.array(users), np.array(items)
     is_cold = np.zeros(n_items, dtype=bool)
     is_cold[list(cold)] = True
@@ -46,9 +46,15 @@ class ByUser(torch.nn.Module):
 CPU = torch.device("cpu")
 
 
+def evaluate_cold(model: Any, dataset: Any, *how: Any) -> dict[str, Any]:
+    found = rank_cold(model, dataset, *how).summary()
+    return {"n_items": int(dataset.cold.is_cold.sum()), **found}
+
+
 def test_ranks_count_what_is_above_and_half_of_what_is_equal():
     scores = torch.tensor([[5.0, 3.0, 9.0, 3.0], [1.0, 1.0, 1.0, 1.0], [0.0, 2.0, 1.0, -torch.inf]])
-    assert target_ranks(scores, torch.tensor([1, 0, 1])).tolist() == [2.5, 1.5, 0.0]
+    own = torch.tensor([[3.0], [1.0], [2.0]])
+    assert ranks_of(own, scores).tolist() == [2.5, 1.5, 0.0]
 
 
 def test_hand_computed_ranks():
@@ -113,6 +119,19 @@ def test_the_model_sees_the_newest_warm_items_and_no_cold_one():
     (batch,) = model.seen
     assert batch["item_id_list"].tolist() == [[1, 2, 0], [2, 3, 4]]
     assert batch["item_length"].tolist() == [2, 3]
+
+
+def test_large_catalogues_are_ranked_fewer_cases_at_a_time(monkeypatch):
+    """The scores that exist at a time are bounded, and what comes out is the same."""
+    rng = np.random.default_rng(3)
+    users, items = np.sort(rng.integers(1, 15, 250)).tolist(), rng.integers(1, 60, 250).tolist()
+    dataset = dataset_of(users, items, set(range(1, 20)), 60)
+    whole, parts = (ByUser(torch.from_numpy(np.random.default_rng(4).random((15, 60))).float()) for _ in range(2))
+    expected = evaluate_cold(whole, dataset, CPU)
+    monkeypatch.setattr("recbole_pixel.evaluation.cold.SCORES", 200)
+    assert evaluate_cold(parts, dataset, CPU) == expected
+    assert max(len(batch["user_id"]) for batch in whole.seen) > 40
+    assert {len(batch["user_id"]) for batch in parts.seen[:-1]} == {200 // 60}
 
 
 def test_a_random_model_is_at_chance():
