@@ -100,6 +100,7 @@ def _run(namespace: argparse.Namespace, jobs: Sequence[Any], folder: Path, metri
     try:
         return run_jobs(jobs, runs, namespace.jobs, (Exception,), partial(make_tested, folder=folder))
     except KeyboardInterrupt:
+        runs = KeptRuns(runs.path, runs.keys, say)  # the last one may have been written and not counted yet
         print(f"\n{n_kept()} of {len(keys)} runs are kept in {runs.path}; the same command goes on with the others")
         raise
 
