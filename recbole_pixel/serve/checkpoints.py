@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,7 +39,9 @@ def opened_checkpoint(path: str | Path, trust: bool) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):  # what torch.save writes is one, and its list of contents comes last
         raise ValueError(f"{path} is no checkpoint, or was cut short; copy it again, or train again")
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the refusal follows
+            contents = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         if not trust:
             raise ValueError(

@@ -49,17 +49,14 @@ class NewItems:
         """
         there = {name: list(values) for name, values in given.items() if values is not None}
         n_items = self._checked(there)
-        absent = [name not in there and self.missing[name] == "absent" for name in self.readers]
-        arrays = [
-            no_arrays(reader.inputs, n_items) if is_absent else self._arrays(name, reader, there, n_items)
-            for is_absent, (name, reader) in zip(absent, self.readers.items(), strict=True)
-        ]
+        arrays = [self._arrays(name, reader, there, n_items) for name, reader in self.readers.items()]
         device = self._tower.device
         if self.layout is None:
             own = self._seen(arrays[0]).to(device)
         else:
             records = torch.empty((n_items, self.layout.n_bytes), dtype=torch.uint8)
-            own = self.layout.pack(arrays, ~torch.tensor(absent).expand(n_items, -1), records).to(device)
+            present = [name in there or self.missing[name] != "absent" for name in self.readers]
+            own = self.layout.pack(arrays, torch.tensor(present).expand(n_items, -1), records).to(device)
         own = own if self._ahead is None else self._ahead(own)
         return self._tower.encode_items(torch.zeros(n_items, dtype=torch.long, device=device), own).float()
 
@@ -83,6 +80,8 @@ class NewItems:
         if name in there:
             return reader.arrays(there[name])
         own = reader.stand_in()
+        if own is None and self.missing[name] == "absent":  # nothing looks at it
+            return no_arrays(reader.inputs, n_items)
         if own is None:
             raise ValueError(f"a new item needs its {WORDS[name]}: nothing stands for it in the catalogue")
         return own.expand(n_items, *own.shape)

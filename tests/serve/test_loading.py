@@ -1,0 +1,68 @@
+"""Checkpoints that cannot be served say why."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import recbole_pixel
+from recbole_pixel.quick_start import run
+
+
+def test_missing_torn_and_foreign_files(saved, tmp_path):
+    path = saved("PixelSASRec:id").path
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint .*nearest is"):
+        recbole_pixel.load(path.with_name("00.pth"))
+    torn = tmp_path / "torn.pth"
+    torn.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"torn\.pth is no checkpoint, or was cut short"):
+        recbole_pixel.load(torn)
+    other = tmp_path / "other.pth"
+    torch.save({"weights": torch.zeros(1)}, other)
+    with pytest.raises(ValueError, match=r"holds no settings and weights"):
+        recbole_pixel.load(other)
+    with pytest.raises(ValueError, match=r"history is 'test'; expected all .* or train"):
+        recbole_pixel.load(path, history="test")
+
+
+def test_a_dataset_that_moved_is_named_anew(saved, served, tmp_path):
+    path = saved("PixelSASRec:image").path
+    expected = recbole_pixel.load(path).recommend("u1")
+    folder = Path(served["data_path"])
+    shutil.copytree(folder / "word", tmp_path / "moved" / "word")
+    away = folder.rename(folder.with_name("away"))
+    try:
+        copied = away / path.relative_to(folder)
+        with pytest.raises(FileNotFoundError, match=r"there is no dataset 'word' .* by data_path"):
+            recbole_pixel.load(copied)
+        moved = recbole_pixel.load(copied, data_path=tmp_path / "moved")
+    finally:
+        away.rename(folder)
+    assert moved.recommend("u1")[0].items == expected[0].items
+
+
+def test_a_dataset_of_other_items_does_not_fit_ids(saved, served, tmp_path):
+    path = saved("PixelSASRec:id").path
+    shutil.copytree(Path(served["data_path"]) / "word", tmp_path / "word")
+    with (tmp_path / "word" / "word.inter").open("a") as file:
+        file.write("u1\tbrand_new\t99\n")
+    with pytest.raises(ValueError, match=r"does not fit its dataset: size mismatch for item_embedding\.weight"):
+        recbole_pixel.load(path, data_path=tmp_path)
+
+
+def test_checkpoints_of_recbole_open_on_trust(served, settings):
+    kept = ("MAX_ITEM_LIST_LENGTH", "checkpoint_dir", "show_progress", "state", "seed")
+    asked = {**{key: settings[key] for key in kept}, "data_path": served["data_path"]}
+    result = run("GRU4Rec", "word", settings={**asked, "epochs": 1, "embedding_size": 8})
+    with pytest.raises(ValueError, match=r"a pickle, which can run any code. .*--trust"):
+        recbole_pixel.load(result["checkpoint"])
+    recommender = recbole_pixel.load(result["checkpoint"], trust=True, history="train")
+    targets = recbole_pixel.load(result["checkpoint"], trust=True)
+    answers = recommender.recommend([user for user in recommender.users if user.startswith("u")])
+    hits = [targets.history(answer.user)[-1] in answer.items for answer in answers]
+    assert len(hits) == 16
+    assert sum(hits) / 16 == pytest.approx(result["test"]["recall@10"], abs=1e-4)
+    assert recommender.item_vectors().shape == (24, 8)
