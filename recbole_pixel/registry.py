@@ -44,6 +44,9 @@ BASELINES = {
 _loaders: dict[str, type] = {}
 """The training loader of each of them."""
 
+_trained: dict[str, type] = {}
+"""Each of them, by the name under which RecBole looks for its trainer."""
+
 
 def is_pixel_model(name: str) -> bool:
     """Whether ``name`` is a model of ours."""
@@ -96,13 +99,12 @@ def recbole_folder(model_class: type) -> str | None:
 
 def _register_models() -> None:
     from recbole_pixel.data.tracked import TrackedSequentialDataset
-    from recbole_pixel.evaluation.untrained import UntrainedTrainer
 
     for name, folder in MODELS.items():
         _register_pixel_module(name, import_module(f"recbole_pixel.model.{folder}.{name.lower()}"))
     for name, folder in BASELINES.items():
         module = import_module(f"recbole_pixel.model.{folder}.{name.lower()}")
-        _register_module(name, module, TrackedSequentialDataset, UntrainedTrainer)
+        _register_module(name, module, TrackedSequentialDataset)
 
 
 def _register_pixel_module(name: str, module: ModuleType) -> None:
@@ -115,7 +117,17 @@ def _register_pixel_module(name: str, module: ModuleType) -> None:
     dataset_class = PixelGeneralDataset if is_general else PixelSequentialDataset
     _loaders[name] = getattr(model_class, "loader_class", PixelTrainDataLoader)
     dataset_class = getattr(model_class, "dataset_class", dataset_class)
-    _register_module(name, module, dataset_class, _trainer_of(model_class))
+    _register_module(name, module, dataset_class)
+
+
+def _trainer_named(name: str) -> type:
+    """What ``recbole.trainer`` has under ``name`` for models of ours; found when it is asked for.
+
+    Not before: whoever imports our trainer first is in the middle of that when RecBole, and with it all this, comes.
+    """
+    if name not in _trained:
+        raise AttributeError(f"module 'recbole.trainer' has no attribute {name!r}")
+    return _trainer_of(_trained[name])
 
 
 def _trainer_of(model_class: type) -> type:
@@ -130,7 +142,7 @@ def _trainer_of(model_class: type) -> type:
     return PixelTrainer if issubclass(model_class, PixelMixin) else UntrainedTrainer
 
 
-def _register_module(name: str, module: ModuleType, dataset_class: type, trainer_class: type) -> None:
+def _register_module(name: str, module: ModuleType, dataset_class: type) -> None:
     import recbole.data.dataset
     import recbole.trainer
 
@@ -138,7 +150,8 @@ def _register_module(name: str, module: ModuleType, dataset_class: type, trainer
     sys.modules[f"recbole.model.{folder}.{name.lower()}"] = module
     setattr(import_module(f"recbole.model.{folder}"), name.lower(), module)
     setattr(recbole.data.dataset, f"{name}Dataset", dataset_class)
-    setattr(recbole.trainer, f"{name}Trainer", trainer_class)
+    _trained[f"{name}Trainer"] = getattr(module, name)
+    recbole.trainer.__getattr__ = _trainer_named
 
 
 def _register_config() -> None:
