@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
@@ -36,6 +36,7 @@ def run(
     config_files: Iterable[str | Path] = (),
     settings: Mapping[str, Any] | None = None,
     saved: bool = True,
+    watch: Callable[[int, float], None] | None = None,
 ) -> dict[str, Any]:
     """Trains and evaluates a model of ours or of RecBole.
 
@@ -47,6 +48,8 @@ def run(
         config_files: YAML files; later ones win.
         settings: on top of them.
         saved: keep the best epoch's checkpoint and evaluate that one.
+        watch: called after each validation with epoch and score, by a search for settings; what it raises ends the run.
+            The test part is not looked at then, and ``test`` is empty.
 
     Returns:
         ``model``, ``dataset``, ``seed``, ``mask_history``, ``best_valid``, ``test`` (metric to value), ``popularity``
@@ -59,10 +62,10 @@ def run(
     """
     config = make_config(model, dataset, config_files, settings)
     with process_group(config["device"]):
-        return _run(config, saved)
+        return _run(config, saved, watch)
 
 
-def _run(config: Any, saved: bool) -> dict[str, Any]:
+def _run(config: Any, saved: bool, watch: Callable[[int, float], None] | None) -> dict[str, Any]:
     """One run, by this process or by all ranks together."""
     trainer_class = _trainer_class(config)
     check_buckets(config)
@@ -79,7 +82,7 @@ def _run(config: Any, saved: bool) -> dict[str, Any]:
     if not is_first():  # models start alike, and drop out at random, each rank of its own
         torch.manual_seed(config["seed"] + rank())
     began = time.perf_counter()
-    _, best_valid = trainer.fit(train, valid, saved=saved, show_progress=config["show_progress"])
+    _, best_valid = trainer.fit(train, valid, saved=saved, show_progress=config["show_progress"], callback_fn=watch)
     seconds = time.perf_counter() - began
     is_saved = saved and _learns(config, network)
     result = {
@@ -89,7 +92,7 @@ def _run(config: Any, saved: bool) -> dict[str, Any]:
         "seed": config["seed"],
         "mask_history": config["mask_history"],
         "best_valid": _plain(best_valid),
-        **evaluate_test(trainer, test, train._dataset, is_saved),
+        **(evaluate_test(trainer, test, train._dataset, is_saved) if watch is None else {"test": {}}),
         "checkpoint": trainer.saved_model_file if is_saved else None,
         "parameters": count_parameters(network.parameters()),
         **_cost(trainer, seconds),

@@ -16,7 +16,7 @@ PACKAGE = Path(recbole_pixel.__file__).parent
 ROOT = PACKAGE.parent
 
 NO_LEARNING = {"torch", "timm", "torchvision", "recbole", "transformers", "peft"}
-EDGES = {"convert", "report", "serve", "commands", "cli", "result_table"}
+EDGES = {"convert", "report", "serve", "tuning", "commands", "cli", "result_table"}
 ABOVE_MODEL = {
     "config", "config_files", "command_config", "setting_types", "registry", "trainer", "training", "checkpoint",
     "evaluation", "quick_start", "_compat", *EDGES,
