@@ -20,6 +20,7 @@ from recbole_pixel.commands import (
     models,
     new_item,
     recommend,
+    report,
     similar,
     train,
     tune,
@@ -54,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serving = (recommend, similar, new_item, export)
-    for command in (train, compare, ablate, tune, *serving, convert, images, features, encoders, models, demo):
+    for command in (train, report, compare, ablate, tune, *serving, convert, images, features, encoders, models, demo):
         command.add_parser(subparsers)
     return parser
 

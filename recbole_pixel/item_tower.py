@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -234,6 +235,13 @@ class ItemTower(Tower):
     def drop_table(self) -> None:
         """Forgets the vectors kept for evaluation."""
         self._table = None
+
+    @contextmanager
+    def keeping_table(self) -> Iterator[None]:
+        """Within it, the mode may be set while weights stay as they are: the table is there again afterwards."""
+        table = self._table
+        yield
+        self._table = table
 
     def train(self, mode: bool = True) -> ItemTower:
         """Sets the mode and drops the kept table: weights may change before it is asked for again."""

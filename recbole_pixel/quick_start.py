@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from recbole.data import create_dataset, data_preparation
@@ -19,9 +19,10 @@ from recbole_pixel import __version__
 from recbole_pixel.config import make_config
 from recbole_pixel.config_files import SettingError
 from recbole_pixel.data.tracked import EXACT
-from recbole_pixel.distributed import first_rank_first, is_first, process_group, rank, world_size
+from recbole_pixel.distributed import first_rank_first, is_first, is_launched_first, process_group, rank, world_size
 from recbole_pixel.evaluation.final import check_buckets, evaluate_test
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
+from recbole_pixel.evaluation.per_user import PerUser
 from recbole_pixel.evaluation.rank_shares import RankShares
 from recbole_pixel.rank_output import one_tensorboard, start_log
 from recbole_pixel.registry import is_pixel_model
@@ -30,12 +31,29 @@ from recbole_pixel.training import count_parameters
 SCORES_AT_A_TIME = 2**24  # 64 MB
 
 
+class Trained(NamedTuple):
+    """What a run leaves in memory.
+
+    Attributes:
+        config: RecBole's.
+        model: with the weights that were evaluated.
+        parts: training, validation and test dataset.
+        each: results of each user and target; None where the metrics rank no items.
+    """
+
+    config: Any
+    model: Any
+    parts: tuple[Any, Any, Any]
+    each: PerUser | None
+
+
 def run(
     model: str,
     dataset: str,
     config_files: Iterable[str | Path] = (),
     settings: Mapping[str, Any] | None = None,
     saved: bool = True,
+    then: Callable[[dict[str, Any], Trained], None] | None = None,
     watch: Callable[[int, float], None] | None = None,
 ) -> dict[str, Any]:
     """Trains and evaluates a model of ours or of RecBole.
@@ -48,26 +66,31 @@ def run(
         config_files: YAML files; later ones win.
         settings: on top of them.
         saved: keep the best epoch's checkpoint and evaluate that one.
+        then: called at the end, by the first rank, when the others have left: with the result and what made it.
         watch: called after each validation with epoch and score, by a search for settings; what it raises ends the run.
             The test part is not looked at then, and ``test`` is empty.
 
     Returns:
         ``model``, ``dataset``, ``seed``, ``mask_history``, ``best_valid``, ``test`` (metric to value), ``popularity``
         (the same by how often targets were consumed in training), ``checkpoint``, ``parameters``,
-        ``seconds_per_epoch``, ``pictures_per_epoch``, ``versions``, ``cold`` where items were held out, and
-        ``pretrained`` (what was loaded and what was not) where weights of another run were.
+        ``seconds_per_epoch``, ``pictures_per_epoch``, ``curves`` (``loss`` of each epoch, summed over its steps, and
+        ``valid``, the validation metric: lists of epoch and value), ``versions``, ``cold`` where items were held out,
+        and ``pretrained`` (what was loaded and what was not) where weights of another run were.
 
     Raises:
         SettingError, FileNotFoundError, LookupError: as the settings or the data deserve; the message says what to do.
     """
     config = make_config(model, dataset, config_files, settings)
     with process_group(config["device"]):
-        return _run(config, saved, watch)
+        result, trained = _run(config, saved, watch)
+    if then is not None and is_launched_first():
+        then(result, trained)
+    return result
 
 
-def _run(config: Any, saved: bool, watch: Callable[[int, float], None] | None) -> dict[str, Any]:
+def _run(config: Any, saved: bool, watch: Callable[[int, float], None] | None) -> tuple[dict[str, Any], Trained]:
     """One run, by this process or by all ranks together."""
-    trainer_class = _trainer_class(config)
+    trainer_kind = trainer_class(config)
     check_buckets(config)
     init_seed(config["seed"], config["reproducibility"])
     start_log(config)
@@ -78,11 +101,17 @@ def _run(config: Any, saved: bool, watch: Callable[[int, float], None] | None) -
         network = get_model(config["model"])(config, train._dataset).to(config["device"])
     getLogger().info(network)
     with one_tensorboard():
-        trainer = trainer_class(config, network)
+        trainer = trainer_kind(config, network)
     if not is_first():  # models start alike, and drop out at random, each rank of its own
         torch.manual_seed(config["seed"] + rank())
-    began = time.perf_counter()
-    _, best_valid = trainer.fit(train, valid, saved=saved, show_progress=config["show_progress"], callback_fn=watch)
+    began, validated, told = time.perf_counter(), list[tuple[int, float]](), list[PerUser]()
+
+    def validate(epoch: int, score: float) -> None:
+        validated.append((epoch, score))
+        if watch is not None:
+            watch(epoch, score)
+
+    _, best_valid = trainer.fit(train, valid, saved=saved, show_progress=config["show_progress"], callback_fn=validate)
     seconds = time.perf_counter() - began
     is_saved = saved and _learns(config, network)
     result = {
@@ -91,21 +120,30 @@ def _run(config: Any, saved: bool, watch: Callable[[int, float], None] | None) -
         "dataset": config["dataset"],
         "seed": config["seed"],
         "mask_history": config["mask_history"],
-        "best_valid": _plain(best_valid),
-        **(evaluate_test(trainer, test, train._dataset, is_saved) if watch is None else {"test": {}}),
+        "best_valid": plain_scores(best_valid),
+        **(evaluate_test(trainer, test, train._dataset, is_saved, told.append) if watch is None else {"test": {}}),
         "checkpoint": trainer.saved_model_file if is_saved else None,
         "parameters": count_parameters(network.parameters()),
         **_cost(trainer, seconds),
+        "curves": curves(trainer.train_loss_dict, validated),
         "versions": versions(),
     }
     if getattr(trainer, "pretrained", None) is not None:
         result["pretrained"] = trainer.pretrained._asdict()
     if config["result_file"] and is_first():
         write_result(result, Path(config["result_file"]))
-    return result
+    parts = train._dataset, valid._dataset, test._dataset
+    return result, Trained(config, network, parts, told[0] if told else None)
 
 
-def _plain(scores: Mapping[str, Any] | None) -> dict[str, float]:
+def curves(losses: Mapping[int, Any], validated: Iterable[tuple[int, float]]) -> dict[str, list[list[float]]]:
+    """Losses and validation metrics by epoch, from 0, as lists of pairs."""
+    loss = [[epoch, float(value)] for epoch, value in sorted(losses.items())]
+    return {"loss": loss, "valid": [[epoch, float(value)] for epoch, value in validated]}
+
+
+def plain_scores(scores: Mapping[str, Any] | None) -> dict[str, float]:
+    """RecBole's scores as plain numbers."""
     return {name: float(value) for name, value in (scores or {}).items()}
 
 
@@ -162,7 +200,7 @@ def _exact_order(config: Any) -> Iterator[None]:
             delattr(datasets, name)
 
 
-def _trainer_class(config: Any) -> Any:
+def trainer_class(config: Any) -> Any:
     """RecBole's choice of trainer, masking histories.
 
     Raises:

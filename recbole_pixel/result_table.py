@@ -28,6 +28,8 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
             )
     if result["checkpoint"]:
         lines.append(f"  checkpoint: {result['checkpoint']}")
+    if result.get("report"):
+        lines.append(f"  report:     {result['report']}")
     return lines
 
 

@@ -39,10 +39,10 @@ def run(namespace: argparse.Namespace) -> int:
     if namespace.nproc != 1:
         return _run_in_processes(namespace)
     from recbole_pixel.distributed import is_launched_first
-    from recbole_pixel.quick_start import run as run_model
+    from recbole_pixel.report.reporting import run_reported
     from recbole_pixel.result_table import result_lines
 
-    result = run_model(namespace.model, namespace.dataset, namespace.config_files.split(), settings)
+    result = run_reported(namespace.model, namespace.dataset, namespace.config_files.split(), settings)
     if is_launched_first():
         print("\n".join(result_lines(result)))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,9 @@ def check_buckets(config: Any) -> None:
         raise SettingError(str(error)) from error
 
 
-def evaluate_test(trainer: Any, test: Any, training: Any, load_best_model: bool) -> dict[str, Any]:
+def evaluate_test(
+    trainer: Any, test: Any, training: Any, load_best_model: bool, tell: Callable[[PerUser], None] | None = None
+) -> dict[str, Any]:
     """Metrics of the test part, and of the cold items where there are any.
 
     Where ``per_user`` names a file, the first rank writes every user's and every target's results into it.
@@ -38,6 +41,7 @@ def evaluate_test(trainer: Any, test: Any, training: Any, load_best_model: bool)
         test: the loader of the test part.
         training: the dataset of the training rows, which says how popular a target was, and which items are cold.
         load_best_model: whether the best epoch's checkpoint is evaluated.
+        tell: given each user's and each target's results, where the metrics rank items.
 
     Returns:
         ``test``, metric to value; ``popularity``, see :func:`~recbole_pixel.evaluation.popularity.by_popularity`,
@@ -52,6 +56,8 @@ def evaluate_test(trainer: Any, test: Any, training: Any, load_best_model: bool)
         scores = trainer.evaluate(test, load_best_model=load_best_model, show_progress=False)
     found: dict[str, Any] = {"test": {name: float(value) for name, value in (scores or {}).items()}}
     each = _each(recorded.get("struct"), config, training)
+    if each is not None and tell is not None:
+        tell(each)
     if each is not None and config["popularity_buckets"] is not None:
         found["popularity"] = by_popularity(each.counts, each.ranks, config["topk"], config["popularity_buckets"])
     cases: dict[str, np.ndarray] = {}

@@ -15,7 +15,7 @@ from recbole_pixel.report.pool import run_missing
 
 WHERE = {
     "data_path", "checkpoint_dir", "result_file", "cache_dir", "show_progress", "state", "log_wandb", "device",
-    "gpu_id", "encoding", "per_user",
+    "gpu_id", "encoding", "per_user", "report", "result_dir",
 }  # fmt: skip
 """Settings that say where and how loudly a run works, not what it does."""
 

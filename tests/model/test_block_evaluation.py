@@ -16,7 +16,7 @@ from worlds import random_rows, write_inter
 from recbole_pixel.evaluation import history_mask, top_items
 from recbole_pixel.evaluation.lazy_scores import LazyProducts, LazyScores
 from recbole_pixel.evaluation.score_blocks import Whole
-from recbole_pixel.quick_start import _trainer_class
+from recbole_pixel.quick_start import trainer_class
 from recbole_pixel.registry import MODELS
 
 PLAIN = [name for name, folder in MODELS.items() if folder not in ("visual_recommender", "multimodal_recommender")]
@@ -85,7 +85,7 @@ def test_metrics_are_those_of_recboles_way(tmp_path, settings, build, monkeypatc
     }  # fmt: skip
     own |= {"train_neg_sample_args": None} if model == "CORE" else {}
     config, network, (train, _, test) = build("w", {**own, **({} if model in MODELS else {"loss_type": "CE"})}, model)
-    trainer = _trainer_class(config)(config, network)
+    trainer = trainer_class(config)(config, network)
     trainer.eval_collector.data_collect(train)
     monkeypatch.setattr(top_items.top_items, "__defaults__", (None, 16))
     made = []
@@ -114,7 +114,7 @@ def test_the_catalogue_is_encoded_once(settings, pictures, build):
     """However many batches there are."""
     asked = {**settings, **TINY, **pictures, "item_tower": "features", "eval_batch_size": 7}
     config, model, (train, _, test) = build("colour", asked)
-    trainer = _trainer_class(config)(config, model)
+    trainer = trainer_class(config)(config, model)
     trainer.eval_collector.data_collect(train)
     before = model.item_tower.n_encoded
     trainer.evaluate(test, load_best_model=False)
