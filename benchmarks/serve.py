@@ -46,7 +46,7 @@ def trained(folder: Path, is_quick: bool) -> tuple[str, Path]:
 
 
 def processor_seconds(program: Callable[[], object]) -> float:
-    """What a call takes of the processor, over all threads: the wall clock of a busy machine counts others' work, too."""
+    """What a call takes of the processor, over all threads: a wall clock counts what others do there, too."""
     began = time.process_time()
     program()
     return time.process_time() - began
@@ -88,14 +88,8 @@ def main() -> None:
         busy = {name: processor_seconds(program) for name, program in programs.items()}
         about = {"users": len(recommender.users), "items": len(recommender.items), "load_seconds": loading}
         for name, limit in (("recommend", RECOMMEND_SECONDS), ("new", NEW_ITEM_SECONDS)):
-            claim(
-                f"serve: {name}",
-                limit / seconds[name],
-                1.0,
-                seconds=seconds[name],
-                processor_seconds=busy[name],
-                **about,
-            )
+            took = {"seconds": seconds[name], "processor_seconds": busy[name]}
+            claim(f"serve: {name}", limit / seconds[name], 1.0, **took, **about)
         difference, n_rows = largest_difference(checkpoint, data_path)
         claim(
             "serve: equal to the evaluation",

@@ -47,6 +47,7 @@ def test_users_histories_and_items_are_on_the_page_each_picture_once(answering):
     page = Page(text)
     shown = {item for answer in answers for item in (*answer.items, *answering.history(answer.user))}
     assert len(re.findall(r"^\.c\d+\{", text, flags=re.MULTILINE)) == len(shown)
+    assert text.index(".c0{") > text.index(".cover {")  # which would take the picture away again
     assert page.tags.count("section") == 3
     assert sum(entry.startswith("cover c") for entry in page.classes) == 3 * (5 + 4)
     titles = [answering.faces.title(item) for item in answering.history("u0")[::-1] + answers[0].items]

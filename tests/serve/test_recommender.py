@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from recbole.utils import get_trainer
 from served_world import CASES
 
 import recbole_pixel
-from recbole_pixel.quick_start import _trainer_class
+from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 
 PRODUCTS = [case for case in CASES if not case.startswith("VisRank")]
 
@@ -19,7 +20,9 @@ PRODUCTS = [case for case in CASES if not case.startswith("VisRank")]
 def test_scores_and_rankings_are_those_of_the_test_evaluation(case, saved, recommender):
     _, config, model, (_, _, test) = saved(case)
     answering = recommender(case, history="train")
-    trainer = _trainer_class(config)(config, model)
+    kind = get_trainer(config["MODEL_TYPE"], config["model"])
+    bases = (kind,) if issubclass(kind, HistoryMaskMixin) else (HistoryMaskMixin, kind)
+    trainer = type("Masking", bases, {})(config, model)
     tokens = test.dataset.field2id_token
     n_compared = 0
     trainer._histories = getattr(test.dataset, "histories", None)
