@@ -24,7 +24,8 @@ def add_parser(subparsers: Any) -> None:
         "demo",
         help="convert MovieLens-100K with drawn covers, train, and compare",
         description="Converts the MovieLens-100K that RecBole ships, draws a cover per film, trains PixelSASRec end to "
-        "end, and prints it beside its controls: shuffled pictures, its ID twin, popularity.",
+        "end, and prints it beside its controls: shuffled pictures, its ID twin, popularity. A page shows the "
+        "same with covers.",
     )
     parser.add_argument(
         "--epochs", type=int, help=f"at most so many epochs per model; {IMAGE_EPOCHS} for pictures by default"
@@ -35,31 +36,39 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Prepares the data, runs every model of :data:`RUNS`, prints the table."""
+    """Prepares the data, runs every model of :data:`RUNS`, prints the table and where the first one's page is.
+
+    The first one runs last: its page shows the others, too.
+    """
     from recbole_pixel.cli import main
 
     if main(["convert", "ml-100k", "--name", NAME, "--out", namespace.data_path]):
         return 2
     settings: dict[str, Any] = {"data_path": namespace.data_path, "seed": namespace.seed, "state": "WARNING"}
     limit = {} if namespace.epochs is None else {"epochs": namespace.epochs}
-    rows = [["model", "NDCG@10", "Recall@10", "parameters trained", "epochs", "seconds"]]
-    for label, model, own in RUNS:
+    rows = []
+    for label, model, own in reversed(RUNS):
         print(f"\n{label} ...", flush=True)
-        rows.append(_row(label, model, {**settings, **own, **limit}))
+        row, page = _row(label, model, {**settings, **own, **limit})
+        rows.insert(0, row)
+    rows.insert(0, ["model", "NDCG@10", "Recall@10", "parameters trained", "epochs", "seconds"])
     print(f"\n{NAME}, leave-one-out by time, all items ranked, seed {namespace.seed}\n\n{_table(rows)}\n")
+    if page:
+        print(f"report: {page}")
     return 0
 
 
-def _row(label: str, model: str, settings: dict[str, Any]) -> list[str]:
-    from recbole_pixel.quick_start import run as run_model
+def _row(label: str, model: str, settings: dict[str, Any]) -> tuple[list[str], str | None]:
+    """Runs a model; returns its line of the table, and the path of its page."""
+    from recbole_pixel.report.reporting import run_reported
 
     began = time.perf_counter()
-    result = run_model(model, NAME, settings=settings)
+    result = run_reported(model, NAME, settings=settings)
     seconds = time.perf_counter() - began
     if result["checkpoint"]:
         print(f"checkpoint: {Path(result['checkpoint'])}")
     test = result["test"]
-    return [
+    row = [
         label,
         f"{test['ndcg@10']:.4f}",
         f"{test['recall@10']:.4f}",
@@ -67,6 +76,7 @@ def _row(label: str, model: str, settings: dict[str, Any]) -> list[str]:
         str(result["epochs"]),
         f"{seconds:.0f}",
     ]
+    return row, result["report"]
 
 
 def _table(rows: list[list[str]]) -> str:

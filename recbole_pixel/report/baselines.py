@@ -14,6 +14,7 @@ from recbole.utils.argument_list import dataset_arguments, evaluation_arguments
 
 from recbole_pixel import quick_start
 from recbole_pixel.checkpoint import plain_config
+from recbole_pixel.evaluation.training_counts import training_counts
 from recbole_pixel.report.ablation import BASELINES
 from recbole_pixel.report.kept_runs import KeptRuns
 from recbole_pixel.report.run_folder import split_mark
@@ -26,6 +27,7 @@ SHARED = {
 """Settings that say on what a model is trained and tested; RecBole sets ``repeatable`` by the kind of model."""
 
 KEPT = "baselines.jsonl"
+MOST = 20_000_000  # interactions: more of them a second time might not fit beside the run's own
 _LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
@@ -38,6 +40,8 @@ def baseline_results(trained: quick_start.Trained, result_dir: Path) -> list[dic
     """
     config, mark = trained.config, split_mark(trained)
     if mark is None or config["cold_items"]:  # which models without an item tower cannot hold out
+        return []
+    if training_counts(trained.parts[0]).sum() > MOST:
         return []
     settings = {key: value for key, value in plain_config(config).items() if key in SHARED and value is not None}
     quiet = {"state": "ERROR", "show_progress": False}

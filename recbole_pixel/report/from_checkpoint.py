@@ -98,8 +98,8 @@ def _evaluated(trained: Trained, checkpoint: Path, told: list[PerUser]) -> dict[
         **evaluate_test(trainer, test, trained.parts[0], False, told.append),
         "checkpoint": str(checkpoint),
         "parameters": count_parameters(model.parameters()),
-        "epochs": 0,
-        "seconds": 0.0,
+        "epochs": None,
+        "seconds": None,
         "pictures_per_epoch": 0,
         "versions": versions(),
     }

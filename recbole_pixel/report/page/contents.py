@@ -82,8 +82,8 @@ class Row(NamedTuple):
         kind: ``run``, ``other`` or ``baseline``.
         test: its metrics.
         trained: parameters that learnt.
-        epochs: how many.
-        seconds: of training.
+        epochs: how many; None where that is not known.
+        seconds: of training; likewise.
         seed: of the run.
     """
 
@@ -91,8 +91,8 @@ class Row(NamedTuple):
     kind: str
     test: Mapping[str, float]
     trained: int
-    epochs: int
-    seconds: float
+    epochs: int | None
+    seconds: float | None
     seed: int
 
 

@@ -11,8 +11,8 @@ from recbole_pixel.report.page.pictures import SmallFaces, Sprite, shape_of
 from recbole_pixel.serve.recommender import Recommender
 
 SAMPLED = 400  # items: t-SNE of more takes seconds
-COLUMNS, ROWS = 24, 13  # cells of the map that is wide; narrow pictures have fewer rows, for a page's height
-REACH = 2  # cells that an item may be moved where its own is taken
+COLUMNS, ROWS = 26, 14  # cells of the map that is wide; narrow pictures have fewer rows, for a page's height
+REACH = 1  # cells that an item may be moved where its own is taken
 TILE = 60  # pixels of a picture's width
 SEED = 7
 

@@ -10,7 +10,7 @@ import numpy as np
 from recbole_pixel.serve.answers import Neighbours
 from recbole_pixel.serve.recommender import Recommender
 
-OF_KIND, NEAR = 2, 7
+OF_KIND, NEAR = 2, 6
 SEED = 13
 
 

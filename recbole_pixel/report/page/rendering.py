@@ -31,7 +31,7 @@ def environment() -> Environment:
     made.filters.update(
         score=lambda value: f"{value:.3f}",
         metric=lambda value: "–" if value is None else f"{value:.4f}",
-        thousands=lambda value: f"{value:,}",
+        thousands=lambda value: "–" if value is None else f"{round(value):,}",
         percent=lambda value: f"{value:.2f}%",
         told=told,
     )
@@ -49,8 +49,8 @@ def page_of(label: str, result: Mapping[str, Any], rows: Sequence[Row], contents
     """
     settings = result.get("settings") or {}
     values: dict[str, Any] = {
-        "title": f"{label} on {result['dataset']}",
-        "about": f"Seed {result['seed']}, {result.get('date', 'date unknown')}",
+        "title": f"{result['model']} on {result['dataset']}",
+        "about": f"{label}; seed {result['seed']}; {result.get('date', 'date unknown')}",
         "plots": plots_of(result),
         "plot_size": (WIDTH, HEIGHT),
         "metrics": list(result["test"]),
@@ -92,5 +92,5 @@ def _bucket_name(first: int, last: int | None) -> str:
     if first == last == 0:
         return "never"
     if last is None:
-        return f"{first:,} times or more"
-    return f"{first:,} times" if first == last else f"{first:,} to {last:,} times"
+        return f"{first:,} or more"
+    return f"{first:,}" if first == last else f"{first:,} to {last:,}"
