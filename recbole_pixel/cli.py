@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from recbole_pixel import __version__
 from recbole_pixel.commands import (
     ablate,
+    cold,
     compare,
     convert,
     demo,
@@ -54,8 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"recbole-pixel {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    serving = (recommend, similar, new_item, export)
-    for command in (train, report, compare, ablate, tune, *serving, convert, images, features, encoders, models, demo):
+    tables, serving = (compare, ablate, cold), (recommend, similar, new_item, export)
+    for command in (train, report, *tables, tune, *serving, convert, images, features, encoders, models, demo):
         command.add_parser(subparsers)
     return parser
 

@@ -34,6 +34,43 @@ def draw_cold_items(tokens: np.ndarray, items: np.ndarray, share: float, split: 
 
 
 @dataclass(frozen=True)
+class ColdOccurrences:
+    """Who consumed which cold items when, counted in warm items.
+
+    Attributes:
+        keys: user and how many warm items the user had consumed before, as one number, ascending, (m,).
+        items: ids, (m,).
+        longest: more than the warm items that any user had consumed before.
+    """
+
+    keys: np.ndarray
+    items: np.ndarray
+    longest: int
+
+    @classmethod
+    def of(cls, users: np.ndarray, items: np.ndarray, n_before: np.ndarray) -> ColdOccurrences:
+        """Occurrences sorted by user and time, (m,) each; ``n_before`` counts the warm items of each one's user."""
+        longest = int(n_before.max(initial=0)) + 2
+        return cls(users.astype(np.int64) * longest + n_before, items.astype(np.int64), longest)
+
+    def before(self, users: np.ndarray, n_warm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What users had consumed before their warm item number ``n_warm``, from 0.
+
+        Args:
+            users: ids, (B,).
+            n_warm: how many warm items each had consumed, (B,).
+
+        Returns:
+            Row numbers and item ids, of as many as there are.
+        """
+        start = np.searchsorted(self.keys, users * self.longest)
+        stop = np.searchsorted(self.keys, users * self.longest + np.minimum(n_warm, self.longest - 1), side="right")
+        length = stop - start
+        rows = np.repeat(np.arange(len(users)), length)
+        return rows, self.items[np.repeat(start - (np.cumsum(length) - length), length) + np.arange(len(rows))]
+
+
+@dataclass(frozen=True)
 class ColdItems:
     """Cold items and each of their occurrences that has a history.
 
@@ -47,6 +84,7 @@ class ColdItems:
         history_length: how many warm items the user consumed before, (C,), at least 1.
         seen_cold: cold items that the user consumed before, for each case: ids, one array, with
         seen_offsets: its bounds, (C + 1,).
+        every: all occurrences, those without a history among them.
     """
 
     is_cold: np.ndarray
@@ -56,6 +94,7 @@ class ColdItems:
     history_length: np.ndarray
     seen_cold: np.ndarray
     seen_offsets: np.ndarray
+    every: ColdOccurrences
 
     def __deepcopy__(self, memo: dict[int, object]) -> ColdItems:
         return self
@@ -75,6 +114,7 @@ class ColdItems:
         return cls(
             is_cold, users[cases].astype(np.int64), items[cases].astype(np.int64), warm_before[first][cases],
             history[cases], cold_items[index].astype(np.int64), np.append(0, np.cumsum(n_seen)),
+            ColdOccurrences.of(users[cold], cold_items, history[cold]),
         )  # fmt: skip
 
     def __len__(self) -> int:

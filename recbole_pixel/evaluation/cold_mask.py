@@ -1,22 +1,28 @@
-"""Cold items in RecBole's evaluation: nothing is chosen by how they rank."""
+"""Cold items in RecBole's evaluation: nothing is chosen by how they rank, and consumed ones are not recommended."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.utils import EvaluatorType
 from torch import Tensor
+
+from recbole_pixel.data.cold import ColdItems
+from recbole_pixel.data.history import HISTORY_LENGTH
 
 
 class ColdMaskMixin:
     """Put before a RecBole trainer class: takes cold items out of the ranking while it validates.
 
     They are no targets there, as their interactions are in no part; among the ranked, they would let early stopping,
-    and a search by the validation metric, choose by what the model makes of them. In the test they are ranked.
+    and a search by the validation metric, choose by what the model makes of them. In the test they are ranked, but for
+    those that a user had consumed before the target: they are in no history, so that nothing else masks them.
     """
 
-    _is_cold: Tensor | None = None
+    _cold: ColdItems | None = None
+    _n_warm: np.ndarray  # interactions with warm items, by user id
     _validates = False
 
     def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
@@ -28,21 +34,33 @@ class ColdMaskMixin:
 
     def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
         """RecBole's ``Trainer.evaluate``."""
-        cold = getattr(eval_data._dataset, "cold", None) if eval_data else None
-        self._is_cold = None if cold is None else torch.from_numpy(cold.is_cold)
+        dataset = eval_data._dataset if eval_data else None
+        self._cold = getattr(dataset, "cold", None)
+        if self._cold is not None and not hasattr(dataset, "item_id_list_field"):
+            self._n_warm = np.bincount(dataset.histories.users, minlength=dataset.user_num)
         return super().evaluate(eval_data, *args, **kwargs)  # type: ignore[misc]
 
     def _full_sort_batch_eval(self, batched_data: Any) -> Any:
-        interaction, scores, *positives = super()._full_sort_batch_eval(batched_data)  # type: ignore[misc]
-        return interaction, self._of_ranked(scores), *positives
+        interaction, scores, rows, items = super()._full_sort_batch_eval(batched_data)  # type: ignore[misc]
+        if self._cold is not None and self._validates:
+            scores[:, torch.from_numpy(self._cold.is_cold)] = -torch.inf
+        elif self._cold is not None and self.config["mask_history"]:  # type: ignore[attr-defined]
+            scores[self._consumed(self._cold, interaction, rows)] = -torch.inf
+        return interaction, scores, rows, items
+
+    def _consumed(self, cold: ColdItems, interaction: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Places in the scores (B, N) of the cold items that users had consumed; ``rows`` are those of the targets."""
+        users = interaction[self.config["USER_ID_FIELD"]].cpu().numpy()  # type: ignore[attr-defined]
+        if HISTORY_LENGTH in interaction:
+            n_warm = interaction[HISTORY_LENGTH].cpu().numpy()
+        else:  # of a user, without a place in time: all that comes before the targets
+            n_warm = self._n_warm[users] - np.bincount(rows.cpu().numpy(), minlength=len(users))
+        places = cold.every.before(users, n_warm)
+        return torch.from_numpy(places[0]), torch.from_numpy(places[1])
 
     def _neg_sample_batch_eval(self, batched_data: Any) -> Any:
         interaction, scores, *positives = super()._neg_sample_batch_eval(batched_data)  # type: ignore[misc]
         ranks = self.config["eval_type"] == EvaluatorType.RANKING  # type: ignore[attr-defined]
-        return interaction, self._of_ranked(scores) if ranks else scores, *positives
-
-    def _of_ranked(self, scores: Any) -> Any:
-        """Scores (B, N), those of cold items -inf in a validation."""
-        if self._validates and self._is_cold is not None:
-            scores[:, self._is_cold] = -torch.inf
-        return scores
+        if ranks and self._validates and self._cold is not None:
+            scores[:, torch.from_numpy(self._cold.is_cold)] = -torch.inf
+        return interaction, scores, *positives

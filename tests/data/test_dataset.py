@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -245,6 +246,13 @@ def test_cold_cases_are_those_of_a_loop(seed):
         for case in range(len(cold))
     ]  # fmt: skip
     assert found == brute_force_cases(users, items, is_cold)
+    for user, n_warm in itertools.product(range(1, 12), range(14)):
+        warm_before, expected = 0, []
+        for item in items[users == user]:
+            expected += [item] if is_cold[item] and warm_before <= n_warm else []
+            warm_before += not is_cold[item]
+        rows, before = cold.every.before(np.array([3, user]), np.array([0, n_warm]))
+        assert before[rows == 1].tolist() == expected
 
 
 def test_cold_items_stand_in_no_row(tmp_path, settings):

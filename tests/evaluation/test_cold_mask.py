@@ -11,9 +11,12 @@ from recbole.utils import get_model
 from worlds import random_rows, write_inter
 
 from recbole_pixel.config import make_config
+from recbole_pixel.data.cold import draw_cold_items
+from recbole_pixel.evaluation.final import evaluate_test
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.evaluation.lazy_scores import LazyScores
-from recbole_pixel.quick_start import _trainer_class, prepare_data
+from recbole_pixel.evaluation.per_user import read_per_user
+from recbole_pixel.quick_start import trainer_class, prepare_data
 
 SAMPLED = {"eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "uni15"}}
 
@@ -41,7 +44,7 @@ def test_validation_ranks_warm_items_only(model, how, tmp_path, settings, monkey
     _, train, valid, test = prepare_data(config)
     cold = train._dataset.cold.is_cold
     assert cold.sum() == 12
-    trainer = _trainer_class(config)(config, get_model(model)(config, train._dataset))
+    trainer = trainer_class(config)(config, get_model(model)(config, train._dataset))
     assert isinstance(trainer, HistoryMaskMixin)
     trainer.model = ColdFirst(cold)
     trainer.tot_item_num = trainer.item_tensor = None
@@ -66,3 +69,34 @@ def test_validation_ranks_warm_items_only(model, how, tmp_path, settings, monkey
     assert np.any(ranked, axis=0)[cold].any(), "in the test they are"
     if not how:
         assert tested["recall@5"] == 0.0, "and take the first places"
+
+
+@pytest.mark.parametrize("model", ["PixelSASRec", "PixelMF"])
+def test_cold_items_consumed_before_the_target_are_not_recommended(model, tmp_path, settings):
+    """Cold ones come first, whoever asks: a target is found where its user had all of them before, not behind it."""
+    rows = [(user, item, float(time)) for user, items in HISTORIES.items() for time, item in enumerate(items)]
+    write_inter(tmp_path, "w", rows)
+    chosen = next(split for split in range(99) if drawn(split) == {"x", "y"})
+    own = {"item_tower": "id", "cold_items": 0.25, "cold_split": chosen, "topk": [1], "valid_metric": "NDCG@1"}
+    config = make_config(model, "w", settings={**settings, **own, "metrics": ["Hit", "NDCG"], "per_user": "each.npz"})
+    _, train, _, test = prepare_data(config)
+    dataset = train._dataset
+    trainer = trainer_class(config)(config, get_model(model)(config, dataset))
+    trainer.model = ColdFirst(dataset.cold.is_cold)
+    trainer.model.items[dataset.token2id("item_id", "e")] = 50.0
+    trainer.tot_item_num = trainer.item_tensor = None
+    trainer.eval_collector.data_collect(train)
+    evaluate_test(trainer, test, dataset, load_best_model=False)
+    each = read_per_user("each.npz")
+    assert dict(zip(each.users, each.targets, strict=True)) == dict.fromkeys(HISTORIES, "e")
+    found = dict(zip(each.users, each.metrics["hit@1"].tolist(), strict=True))
+    assert found == {"both": 1.0, "one": 0.0, "later": 0.0, "twice": 1.0, "first": 1.0}
+
+
+HISTORIES = {"both": "axbcyde", "one": "abcxde", "later": "abxcdey", "twice": "xaxbcdye", "first": "xyabcde"}
+
+
+def drawn(split: int) -> set[str]:
+    """Tokens that a split holds out of the items of ``HISTORIES``."""
+    tokens = np.array(["[PAD]", *"abcdexy"])
+    return set(tokens[draw_cold_items(tokens, np.arange(1, 8), 0.25, split)])

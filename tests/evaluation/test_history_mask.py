@@ -12,7 +12,7 @@ from worlds import random_rows, write_inter
 
 from recbole_pixel.config import make_config
 from recbole_pixel.data.history import Histories
-from recbole_pixel.quick_start import _trainer_class, prepare_data
+from recbole_pixel.quick_start import trainer_class, prepare_data
 
 MODELS = ("PixelSASRec", "SASRec")
 
@@ -42,7 +42,7 @@ def evaluated(
     config.final_config_dict.pop(without, None)
     _, train, _, test = prepare_data(config)
     by_id = [scores.get(str(token), -1.0) for token in train._dataset.field2id_token["item_id"]]
-    trainer = _trainer_class(config)(config, Stub(1, 1))
+    trainer = trainer_class(config)(config, Stub(1, 1))
     trainer.model = Favourite(torch.tensor(by_id))
     trainer.tot_item_num = trainer.item_tensor = None
     trainer.eval_collector.data_collect(train)
@@ -97,7 +97,7 @@ def test_what_comes_later_is_not_taken_out(tmp_path, settings, model):
     config = make_config(model, "w", settings={**settings, "loss_type": "CE", "item_tower": "id", **TOP_1})
     _, train, valid, _ = prepare_data(config)
     by_id = [{"z": 9.0}.get(str(token), 0.0) for token in train._dataset.field2id_token["item_id"]]
-    trainer = _trainer_class(config)(config, Stub(1, 1))
+    trainer = trainer_class(config)(config, Stub(1, 1))
     trainer.model = Favourite(torch.tensor(by_id))
     trainer.tot_item_num = None
     trainer.eval_collector.data_collect(train)
@@ -156,7 +156,7 @@ def test_batches_of_recbole_without_our_fields_are_left_alone(tmp_path, settings
     world(tmp_path, {"u": "abcd", "v": "bacd"})
     config = make_config("SASRec", "w", settings={**settings, "loss_type": "CE"})
     _, train, *_ = prepare_data(config)
-    trainer = _trainer_class(config)(config, Stub(1, 1))
+    trainer = trainer_class(config)(config, Stub(1, 1))
     trainer.model = Favourite(torch.arange(train._dataset.item_num).float())
     trainer.tot_item_num, trainer._histories = train._dataset.item_num, None
     interaction = Interaction({"item_id_list": torch.tensor([[1, 2]]), "item_length": torch.tensor([2])})
@@ -181,7 +181,7 @@ def test_an_interrupted_evaluation_leaves_nothing_behind(tmp_path, settings):
     world(tmp_path, {"u1": "abcd", "u2": "bacd", "u3": "abec", "u4": "baec"})
     config = make_config("SASRec", "w", settings={**settings, **TOP_1, "loss_type": "CE", "item_tower": "id"})
     _, train, _, test = prepare_data(config)
-    trainer = _trainer_class(config)(config, Stub(1, 1))
+    trainer = trainer_class(config)(config, Stub(1, 1))
     tokens = train._dataset.field2id_token["item_id"]
     trainer.model = Interrupted(torch.tensor([float(token == "d") for token in tokens]))
     trainer.tot_item_num = trainer.item_tensor = None
