@@ -16,7 +16,7 @@ from recbole_pixel.evaluation.final import evaluate_test
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.evaluation.lazy_scores import LazyScores
 from recbole_pixel.evaluation.per_user import read_per_user
-from recbole_pixel.quick_start import trainer_class, prepare_data
+from recbole_pixel.quick_start import prepare_data, trainer_class
 
 SAMPLED = {"eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "uni15"}}
 

@@ -12,7 +12,7 @@ from worlds import random_rows, write_inter
 
 from recbole_pixel.config import make_config
 from recbole_pixel.data.history import Histories
-from recbole_pixel.quick_start import trainer_class, prepare_data
+from recbole_pixel.quick_start import prepare_data, trainer_class
 
 MODELS = ("PixelSASRec", "SASRec")
 
