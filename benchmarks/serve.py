@@ -1,9 +1,10 @@
 """Claims: all 943 users get their items in under 5 seconds, a new picture is scored in under 2, both after loading.
 
 The dataset is MovieLens-100K with drawn covers, as `make demo` has it, the model PixelSASRec after one epoch, unless a
-checkpoint is named. A new picture is read from its file, goes into the store's form and through the whole encoder, is
-multiplied with all users' vectors, which are made anew, and compared with all items. A third claim: with the histories
-of the test evaluation, scores of all its rows are those of the model there, to 1e-4.
+checkpoint is named. Both are claimed of the first call, as a command makes it; the median of further ones is beside. A
+new picture is read from its file, goes into the store's form and through the whole encoder, is multiplied with the
+vectors of all users, which the first call makes, and compared with all items. A third claim: with the histories of the
+test evaluation, scores of all its rows are those of the model there, to 1e-4.
 
     python benchmarks/serve.py [--checkpoint FILE --data_path FOLDER] [--rounds 5] [--folder FOLDER] [--quick]
 """
@@ -45,11 +46,11 @@ def trained(folder: Path, is_quick: bool) -> tuple[str, Path]:
     return str(result["checkpoint"]), data_path
 
 
-def processor_seconds(program: Callable[[], object]) -> float:
-    """What a call takes of the processor, over all threads: a wall clock counts what others do there, too."""
-    began = time.process_time()
+def first_call(program: Callable[[], object]) -> dict[str, float]:
+    """Seconds of a call, and those of the processor, over all threads: a wall clock counts others, too."""
+    began = time.perf_counter(), time.process_time()
     program()
-    return time.process_time() - began
+    return {"seconds": time.perf_counter() - began[0], "processor_seconds": time.process_time() - began[1]}
 
 
 @torch.no_grad()
@@ -84,12 +85,12 @@ def main() -> None:
         recommender = recbole_pixel.load(checkpoint, data_path=data_path)
         loading = time.perf_counter() - began
         programs = {"recommend": lambda: recommender.recommend(), "new": lambda: recommender.score_new(picture)}
-        seconds = alternate(programs, 2 if arguments.quick else arguments.rounds, warm_up=0)
-        busy = {name: processor_seconds(program) for name, program in programs.items()}
+        first = {name: first_call(program) for name, program in programs.items()}
+        again = alternate(programs, 2 if arguments.quick else arguments.rounds, warm_up=0)
         about = {"users": len(recommender.users), "items": len(recommender.items), "load_seconds": loading}
         for name, limit in (("recommend", RECOMMEND_SECONDS), ("new", NEW_ITEM_SECONDS)):
-            took = {"seconds": seconds[name], "processor_seconds": busy[name]}
-            claim(f"serve: {name}", limit / seconds[name], 1.0, **took, **about)
+            took = {**first[name], "seconds_again": again[name]}
+            claim(f"serve: {name}", limit / first[name]["seconds"], 1.0, **took, **about)
         difference, n_rows = largest_difference(checkpoint, data_path)
         claim(
             "serve: equal to the evaluation",

@@ -17,6 +17,7 @@ from recbole_pixel.serve.new_items import NewItems
 from recbole_pixel.serve.scoring import Scorer
 
 NEW_AT_ONCE = 64  # new items that are encoded at a time
+KEPT_NUMBERS = 2**25  # in vectors of users that are kept once they were asked for: 128 MB
 
 
 def item_tower_of(model: Any) -> ItemTower | None:
@@ -36,6 +37,7 @@ class VectorSpace:
 
     def __init__(self, scorer: Scorer, users: KnownUsers, new_items: Callable[[], NewItems]) -> None:
         self._scorer, self._users, self._make_new_items = scorer, users, new_items
+        self._kept_users: list[tuple[np.ndarray, Tensor]] | None = None
 
     @cached_property
     def catalogue(self) -> Factors:
@@ -66,6 +68,11 @@ class VectorSpace:
         Raises:
             NotImplementedError: the model does not rank by products.
         """
+        if self._kept_users is None and len(self._users.served) * self.items.shape[1] <= KEPT_NUMBERS:
+            self._kept_users = list(self._made_users())
+        yield from self._made_users() if self._kept_users is None else self._kept_users
+
+    def _made_users(self) -> Iterator[tuple[np.ndarray, Tensor]]:
         for ids, histories in self._users.batches(self._users.served):
             found = self._scorer.factors(ids, histories)
             if found is None:

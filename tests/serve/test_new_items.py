@@ -54,6 +54,15 @@ def test_many_pictures_are_read_some_at_a_time(recommender, picture, monkeypatch
     assert [(answer.name, answer.items) for answer in answers] == [(item, [item]) for item in items]
 
 
+def test_vectors_of_users_are_made_anew_where_they_are_too_many_to_keep(recommender, picture, monkeypatch):
+    answering = recommender("PixelMF:image")
+    expected = answering.score_new(picture)
+    monkeypatch.setattr(answering._space, "_kept_users", None)
+    monkeypatch.setattr("recbole_pixel.serve.vector_space.KEPT_NUMBERS", 0)
+    assert answering.score_new(picture) == expected
+    assert answering._space._kept_users is None
+
+
 def test_texts_and_features_too(recommender, served, words, picture):
     text = recommender("PixelSASRec:text")
     np.testing.assert_allclose(text.new_item(texts=words[ITEM])[0], own_vector(text), atol=1e-5)
