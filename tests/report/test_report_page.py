@@ -178,7 +178,7 @@ def test_runs_on_another_split_are_not_compared(reported, tmp_path, monkeypatch)
     marks = []
     for own in (
         {},
-        {"eval_args": {"split": {"RS": [0.6, 0.2, 0.2]}, "order": "TO", "group_by": "user", "mode": "full"}},
+        {"eval_args": {"split": {"RS": [0.4, 0.2, 0.4]}, "order": "TO", "group_by": "user", "mode": "full"}},
     ):
         settings = {**reported.settings, "item_tower": "id", "epochs": 0, **own}
         quick_start.run(

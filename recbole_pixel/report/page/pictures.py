@@ -11,8 +11,7 @@ from PIL import Image, ImageOps, features
 
 from recbole_pixel.serve.page.faces import ItemFaces
 
-SIDE, QUALITY = 128, 60  # pixels of the longer side
-SPRITE_QUALITY = 65
+QUALITY, SPRITE_QUALITY = 70, 65
 
 
 class SmallFaces(ItemFaces):
@@ -25,6 +24,7 @@ class SmallFaces(ItemFaces):
     def __init__(self, faces: ItemFaces) -> None:
         super().__init__({}, None)
         self._faces = faces
+        self._pictures: dict[str, Image.Image | None] = {}
 
     def title(self, token: str) -> str:
         """See :meth:`ItemFaces.title`."""
@@ -33,13 +33,15 @@ class SmallFaces(ItemFaces):
     def thumbnail(self, token: str) -> str | None:
         """See :meth:`ItemFaces.thumbnail`."""
         image = self.picture(token)
-        if image is None:
-            return None
-        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-        return data_uri(image, QUALITY)
+        return None if image is None else data_uri(image, QUALITY)
 
     def picture(self, token: str) -> Image.Image | None:
         """An item's picture, small; None where it has none, or one that cannot be read."""
+        if token not in self._pictures:
+            self._pictures[token] = self._opened(token)
+        return self._pictures[token]
+
+    def _opened(self, token: str) -> Image.Image | None:
         try:
             found = self._faces.thumbnail(token)
         except ValueError:
