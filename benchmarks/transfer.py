@@ -59,8 +59,7 @@ def train(name: str, settings: dict[str, Any], files: list[str], model: str = MO
     from recbole_pixel.quick_start import run
 
     result = run(model, name, files, {"show_progress": False, "state": "ERROR", **settings})
-    kept = ("test", "epochs", "seconds", "checkpoint")
-    return {key: result[key] for key in kept}
+    return {key: result[key] for key in ("test", "seconds", "checkpoint")}
 
 
 def plan(options: argparse.Namespace, settings: dict[str, Any], runs: KeptRuns, stage: int) -> dict[Any, Any]:

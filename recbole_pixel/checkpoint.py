@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,28 @@ def _no_arguments() -> Iterator[None]:
         yield
     finally:
         sys.argv = arguments
+
+
+def rows_digest(dataset: Any, *fields: str) -> dict[str, str]:
+    """For each of ``fields``, a digest of its tokens in the order of their ids: what a table's rows belong to."""
+    return {field: sha256("\n".join(map(str, dataset.field2id_token[field])).encode()).hexdigest() for field in fields}
+
+
+def check_rows(checkpoint: dict[str, Any], dataset: Any, path: str | Path) -> None:
+    """Refuses a checkpoint whose tables have a row for each of other users or items, or of the same in another order.
+
+    Raises:
+        ValueError: they are; says of which field.
+    """
+    written = checkpoint.get("rows") or {}
+    found = rows_digest(dataset, *written)
+    for field, digest in written.items():
+        if digest != found[field]:
+            raise ValueError(
+                f"{path} was trained on other values of {field} than {dataset.dataset_name} has here, or on the same "
+                f"in another order, and has a row for each of them: take the dataset that it was trained on, "
+                f"unchanged, with the same filters and split"
+            )
 
 
 def write_checkpoint(state: dict[str, Any], path: str | Path) -> None:

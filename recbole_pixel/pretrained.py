@@ -158,7 +158,7 @@ def load_pretrained(model: nn.Module, table: str, kind: str, pretrained: Pretrai
     left: dict[str, str] = {}
     own = {shared_name(name, table, kind): name for name in model.state_dict()}
     state, learns = model.state_dict(), {name: value.requires_grad for name, value in model.named_parameters()}
-    of_users = _user_tables(model)
+    of_users = user_tables(model)
     for shared, name in own.items():
         reason = _why_not(shared, name, pretrained, transfer, state[name], type(model).__name__, of_users)
         if reason is not None:
@@ -197,7 +197,7 @@ def _why_not(
     return None if there == value.shape else f"its shape is {list(value.shape)} here and {list(there)} there"
 
 
-def _user_tables(model: Any) -> set[str]:
+def user_tables(model: Any) -> set[str]:
     """Names of tables with a row for each user, or one more."""
     n_users = getattr(model, "n_users", None)
     return {

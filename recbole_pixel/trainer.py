@@ -13,16 +13,16 @@ from recbole.trainer import Trainer
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_pixel.checkpoint import plain_config, read_checkpoint, write_checkpoint
+from recbole_pixel.checkpoint import plain_config, read_checkpoint, rows_digest, write_checkpoint
 from recbole_pixel.data.loader import PixelTrainDataLoader
 from recbole_pixel.data.rank_rows import RANK_TARGETS
 from recbole_pixel.distributed import from_first, gather_on_host, is_first, sum_over_ranks, wait_for_all, world_size
 from recbole_pixel.encoder.precision import autocast_type
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.evaluation.rank_shares import RankShares
-from recbole_pixel.item_tower import ItemTower
+from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.parallel import averaged_over_ranks
-from recbole_pixel.pretrained import Loaded, Pretrained, load_pretrained
+from recbole_pixel.pretrained import Loaded, Pretrained, load_pretrained, user_tables
 from recbole_pixel.training import Accumulation, fuse, learning_rate_factor, parameter_groups
 
 CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the device
@@ -51,6 +51,7 @@ class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
         self.scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
         self.accumulation = Accumulation(config["accumulate_steps"])
         self.over_ranks: torch.nn.parallel.DistributedDataParallel | None = None
+        self.rows: dict[str, str] = {}  # what the rows of the model's tables belong to
         self.epoch_seconds: list[float] = []
         self.epoch_encoded: list[int] = []
 
@@ -88,11 +89,18 @@ class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
                 self.tower.fit_standardising()
         if world_size() > 1:
             self.over_ranks = averaged_over_ranks(self.model)
+        self.rows = rows_digest(train_data._dataset, *self._fields_with_rows())
         per_epoch = -(-len(train_data) // self.accumulation.n_batches)
         n_steps, n_done = per_epoch * self.epochs, per_epoch * self.start_epoch
         factor = learning_rate_factor(self.config["lr_schedule"], self.config["warmup_steps"], n_steps)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: factor(n_done + step))
         return super().fit(train_data, valid_data, *args, **kwargs)
+
+    def _fields_with_rows(self) -> list[str]:
+        """Which of users and items the model has tables of, a row for each."""
+        has_items = isinstance(self.tower, IDTower) or bool(self.model.id_parameters)
+        fields = {"ITEM_ID_FIELD": has_items, "USER_ID_FIELD": bool(user_tables(self.model))}
+        return [self.config[field] for field, has_rows in fields.items() if has_rows]
 
     def _train_epoch(
         self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
@@ -167,6 +175,7 @@ class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
         state = {
             "config": plain_config(self.config),
             "item_table": self.model.item_table,
+            "rows": self.rows,
             "epoch": max(epoch, self.start_epoch - 1),  # RecBole says -1 where no epoch is left to run
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score) if np.isfinite(self.best_valid_score) else None,

@@ -15,6 +15,7 @@ import torch
 from recbole.data import create_dataset
 from recbole.utils import get_model, init_seed
 
+from recbole_pixel.checkpoint import check_rows
 from recbole_pixel.quick_start import prepare_data
 from recbole_pixel.serve.checkpoints import opened_checkpoint, serving_config
 from recbole_pixel.serve.histories import UserHistories, check_kind, known_histories
@@ -58,8 +59,9 @@ def load(
     with _own_randomness():
         parts, model = _rebuilt(config)
         histories = _histories(config, parts, history)
-    _load_weights(model, contents, Path(checkpoint))
     dataset = parts[0]
+    check_rows(contents, dataset, checkpoint)
+    _load_weights(model, contents, Path(checkpoint))
     scorer = Scorer(model, dataset, config["device"])
     users, items = (
         Tokens(kind, dataset.field2id_token[field])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from served_world import SMALL
 
 import recbole_pixel
 from recbole_pixel.quick_start import run
@@ -66,3 +67,20 @@ def test_checkpoints_of_recbole_open_on_trust(served, settings):
     assert len(hits) == 16
     assert sum(hits) / 16 == pytest.approx(result["test"]["recall@10"], abs=1e-4)
     assert recommender.item_vectors().shape == (24, 8)
+
+
+@pytest.mark.parametrize(
+    ("model", "tower", "field"), [("PixelSASRec", "id", "item_id"), ("PixelMF", "image", "user_id")]
+)
+def test_tables_of_other_users_or_items_are_told_from_ones_own_by_more_than_their_size(
+    served, settings, tmp_path, model, tower, field
+):
+    asked = {**settings, **SMALL, "data_path": served["data_path"], "item_tower": tower, "epochs": 1}
+    path = run(model, "word", settings=asked)["checkpoint"]
+    shutil.copytree(Path(served["data_path"]) / "word", tmp_path / "word")
+    assert recbole_pixel.load(path, data_path=tmp_path).users
+    rows = tmp_path / "word" / "word.inter"
+    head, *lines = rows.read_text().splitlines()
+    rows.write_text("\n".join([head, *lines[::-1]]) + "\n")  # RecBole numbers tokens as they come
+    with pytest.raises(ValueError, match=rf"trained on other values of {field} than word has here, or on the same in"):
+        recbole_pixel.load(path, data_path=tmp_path)
