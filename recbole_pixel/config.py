@@ -49,6 +49,7 @@ CHOICES = {
     "pixel_tier": ("auto", "device", "memory", "file"),
     "attention": ("auto", "fused", "stock"),
     "transfer": ("encoder", "item_tower", "all"),
+    "cold_calibration": ("none", "standard"),
     "lr_schedule": ("constant", "cosine"),
     "precision": ("auto", "float32", "bf16"),
     "visual_input": ("features", "features_id", "semantic_id"),

@@ -26,6 +26,7 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
                 f"  {result['cold']['cases']} occurrences of {result['cold']['n_items']} cold items, among {among}: "
                 f"hit@10 {_score(cold['hit@10'])} (chance {_score(cold['chance'])}), ndcg@10 {_score(cold['ndcg@10'])}"
             )
+        lines += _of_trade_off(result["cold"])
     if result["checkpoint"]:
         lines.append(f"  checkpoint: {result['checkpoint']}")
     if result.get("report"):
@@ -40,6 +41,12 @@ def _of_bucket(bucket: Mapping[str, Any]) -> str:
     )
     scores = {name: value for name, value in bucket.items() if "@" in name}
     return f"  {bucket['targets']:,} targets consumed {times} in training: {_scores(scores)}"
+
+
+def _of_trade_off(cold: Mapping[str, Any]) -> list[str]:
+    """What cold and warm items hit at each ``cold_offset``."""
+    found = "; ".join(f"{at['offset']:g}: {at['cold']:.4f}, {at['warm']:.4f}" for at in cold.get("trade_off", ()))
+    return [f"  hit@10 among all items of cold and of warm targets, by cold_offset: {found}"] if found else []
 
 
 def _scores(scores: Mapping[str, float]) -> str:

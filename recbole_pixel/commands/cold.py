@@ -34,7 +34,8 @@ def run(namespace: argparse.Namespace) -> int:
     """Runs what is missing, writes and prints the table: 0, or 1 where a run failed."""
     from recbole_pixel.cli import EXPECTED
     from recbole_pixel.commands.train import parse_settings
-    from recbole_pixel.report.cold_protocol import cold_report, planned_splits
+    from recbole_pixel.report.cold_protocol import planned_splits
+    from recbole_pixel.report.cold_tables import cold_report
     from recbole_pixel.report.runs import plan_jobs, reason
 
     if namespace.jobs < 1:
@@ -72,7 +73,7 @@ def _make(jobs: Any, folder: Path, n_jobs: int, expected: Any) -> Any:
 def _by_row(labels: Any, outcome: Any, folder: Path) -> dict[str, list[Any]]:
     """Runs of each row in the order of the splits, with their cases."""
     from recbole_pixel.evaluation.cold_cases import read_cold_cases
-    from recbole_pixel.report.cold_protocol import SplitRun
+    from recbole_pixel.report.cold_tables import SplitRun
     from recbole_pixel.report.tested import per_user_file
 
     found: dict[str, list[Any]] = {label: [] for label in labels}

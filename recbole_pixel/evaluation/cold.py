@@ -14,6 +14,7 @@ from recbole_pixel.data.cold import ColdItems
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
 from recbole_pixel.data.rows import gather_windows
 from recbole_pixel.distributed import gather_shares, share
+from recbole_pixel.evaluation.cold_calibration import OFFSETS, ColdCalibration
 
 TOP = 10
 CASES = 256  # scored at a time, at most
@@ -25,16 +26,18 @@ class ColdRanks:
     """Where cold items stood, case by case, in the order of the dataset's :class:`ColdItems`.
 
     Attributes:
-        all: rank among all items, from 0, ties broken at their middle, (C,).
+        all: rank among all items, as calibrated, from 0, ties broken at their middle, (C,).
         cold: the same among the cold items, (C,).
         n_all: how many items were ranked, (C,).
         n_cold: how many of these were cold, (C,).
+        by_offset: rank among all items at each of the offsets of a trade-off, (C, S).
     """
 
     all: Tensor
     cold: Tensor
     n_all: Tensor
     n_cold: Tensor
+    by_offset: Tensor
 
     def summary(self) -> dict[str, Any]:
         """``cases``; under ``all`` and ``cold``, by the items ranked among: ``hit@10``, ``ndcg@10`` and ``chance``.
@@ -46,7 +49,13 @@ class ColdRanks:
 
 
 @torch.no_grad()
-def rank_cold(model: Any, dataset: Any, device: torch.device, batch_size: int = CASES) -> ColdRanks:
+def rank_cold(
+    model: Any,
+    dataset: Any,
+    device: torch.device,
+    batch_size: int = CASES,
+    calibration: ColdCalibration | None = None,
+) -> ColdRanks:
     """Ranks every occurrence of a cold item.
 
     Each case asks for the cold item a user consumed, given the warm items consumed before, or, of a general model,
@@ -58,30 +67,38 @@ def rank_cold(model: Any, dataset: Any, device: torch.device, batch_size: int = 
         dataset: a ``PixelSequentialDataset`` or ``PixelGeneralDataset`` with cold items.
         device: where the model lies.
         batch_size: cases scored at a time, at most; fewer of large catalogues.
+        calibration: of cold items among all; none by default.
     """
     cold = dataset.cold
+    calibration = calibration or ColdCalibration(torch.from_numpy(cold.is_cold))
     model.eval()
     n_items = len(cold.is_cold)
     size = max(1, min(batch_size, SCORES // n_items))
-    cold_ids = torch.from_numpy(np.flatnonzero(cold.is_cold)).to(device)
     own = share(len(cold))
-    found = [ColdRanks(*(torch.zeros(0, device=device) for _ in fields(ColdRanks)))]
+    found = [_none(device)]
     for first in range(own.start, own.stop, size):
         part = slice(first, min(first + size, own.stop))
         interaction = _cases(dataset, cold, part)
         scores = model.full_sort_predict(interaction.to(device)).view(part.stop - part.start, -1).float()
         targets = torch.from_numpy(cold.targets[part]).to(device)
         _mask(scores, targets, cold, dataset.histories, part)
-        found.append(_ranked(scores, targets, cold_ids))
+        found.append(_ranked(scores, targets, calibration))
     parts = zip(*([getattr(ranks, field.name) for field in fields(ColdRanks)] for ranks in found), strict=True)
     return ColdRanks(*(gather_shares(torch.cat(part), len(cold)).cpu() for part in parts))
 
 
-def _ranked(scores: Tensor, targets: Tensor, cold_ids: Tensor) -> ColdRanks:
+def _none(device: torch.device) -> ColdRanks:
+    empty = torch.zeros(0, device=device)
+    return ColdRanks(empty, empty, empty, empty, torch.zeros(0, len(OFFSETS), device=device))
+
+
+def _ranked(scores: Tensor, targets: Tensor, calibration: ColdCalibration) -> ColdRanks:
     """Ranks of ``targets`` (B,) by ``scores`` (B, N)."""
-    own, among_cold = scores.gather(1, targets[:, None]), scores[:, cold_ids]
+    own, among_cold = scores.gather(1, targets[:, None]), scores[:, calibration.is_cold.to(scores.device)]
     n_all, n_cold = ((ranked > -torch.inf).sum(1) for ranked in (scores, among_cold))
-    return ColdRanks(ranks_of(own, scores), ranks_of(own, among_cold), n_all, n_cold)
+    offsets = (calibration.offset, *OFFSETS)
+    ranks = calibration.ranks_by_offset(scores, targets, calibration.line(scores), offsets)
+    return ColdRanks(ranks[:, 0], ranks_of(own, among_cold), n_all, n_cold, ranks[:, 1:])
 
 
 def _cases(dataset: Any, cold: ColdItems, part: slice) -> Interaction:

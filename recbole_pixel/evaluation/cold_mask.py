@@ -11,19 +11,29 @@ from torch import Tensor
 
 from recbole_pixel.data.cold import ColdItems
 from recbole_pixel.data.history import HISTORY_LENGTH
+from recbole_pixel.evaluation.cold_calibration import Calibrated, ColdCalibration
+from recbole_pixel.evaluation.lazy_scores import LazyScores
+from recbole_pixel.evaluation.score_blocks import Whole
+
+
+def calibration_of(config: Any, cold: ColdItems) -> ColdCalibration:
+    """What the settings ask for."""
+    return ColdCalibration(torch.from_numpy(cold.is_cold), config["cold_calibration"], config["cold_offset"])
 
 
 class ColdMaskMixin:
     """Put before a RecBole trainer class: takes cold items out of the ranking while it validates.
 
     They are no targets there, as their interactions are in no part; among the ranked, they would let early stopping,
-    and a search by the validation metric, choose by what the model makes of them. In the test they are ranked, but for
-    those that a user had consumed before the target: they are in no history, so that nothing else masks them.
+    and a search by the validation metric, choose by what the model makes of them. In the test they are ranked,
+    calibrated as the settings say, but for those that a user had consumed before the target: they are in no history, so
+    that nothing else masks them.
     """
 
     _cold: ColdItems | None = None
     _n_warm: np.ndarray  # interactions with warm items, by user id
     _validates = False
+    _calibrates = True
 
     def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
         self._validates = True
@@ -34,7 +44,7 @@ class ColdMaskMixin:
 
     def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
         """RecBole's ``Trainer.evaluate``."""
-        dataset = eval_data._dataset if eval_data else None
+        dataset: Any = eval_data._dataset if eval_data else None
         self._cold = getattr(dataset, "cold", None)
         if self._cold is not None and not hasattr(dataset, "item_id_list_field"):
             self._n_warm = np.bincount(dataset.histories.users, minlength=dataset.user_num)
@@ -46,7 +56,28 @@ class ColdMaskMixin:
             scores[:, torch.from_numpy(self._cold.is_cold)] = -torch.inf
         elif self._cold is not None and self.config["mask_history"]:  # type: ignore[attr-defined]
             scores[self._consumed(self._cold, interaction, rows)] = -torch.inf
+        if self._cold is not None and self._calibrates and not self._validates:
+            scores = self._calibrated(scores, self._cold)
         return interaction, scores, rows, items
+
+    def _calibrated(self, scores: Any, cold: ColdItems) -> Any:
+        calibration = calibration_of(self.config, cold)  # type: ignore[attr-defined]
+        if not calibration.changes:
+            return scores
+        blocks = scores.blocks if isinstance(scores, LazyScores) else Whole(scores)
+        return LazyScores.of(Calibrated(blocks, calibration))
+
+    def uncalibrated(self, batched_data: Any) -> tuple[Any, Tensor, Tensor]:
+        """Scores of a batch of a loader that ranks all items, before calibration; rows and items of its targets.
+
+        To be called after :meth:`evaluate` with that loader.
+        """
+        self._calibrates = False
+        try:
+            _, scores, rows, items = self._full_sort_batch_eval(batched_data)
+        finally:
+            self._calibrates = True
+        return scores, rows, items
 
     def _consumed(self, cold: ColdItems, interaction: Any, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Places in the scores (B, N) of the cold items that users had consumed; ``rows`` are those of the targets."""

@@ -11,6 +11,8 @@ from recbole_pixel.config_files import SettingError
 from recbole_pixel.distributed import is_first
 from recbole_pixel.evaluation.cold import rank_cold
 from recbole_pixel.evaluation.cold_cases import cold_cases
+from recbole_pixel.evaluation.cold_mask import calibration_of
+from recbole_pixel.evaluation.cold_trade_off import trade_off
 from recbole_pixel.evaluation.per_user import PerUser, per_user_results, write_per_user
 from recbole_pixel.evaluation.popularity import bucket_starts, by_popularity
 from recbole_pixel.evaluation.recording import USER, recording
@@ -62,8 +64,15 @@ def evaluate_test(
         found["popularity"] = by_popularity(each.counts, each.ranks, config["topk"], config["popularity_buckets"])
     cases: dict[str, np.ndarray] = {}
     if getattr(training, "cold", None) is not None:
-        ranks = rank_cold(trainer.model, training, trainer.device)
-        found["cold"] = {"n_items": int(training.cold.is_cold.sum()), **ranks.summary()}
+        calibration = calibration_of(config, training.cold)
+        ranks = rank_cold(trainer.model, training, trainer.device, calibration=calibration)
+        found["cold"] = {
+            "n_items": int(training.cold.is_cold.sum()),
+            **ranks.summary(),
+            "calibration": calibration.kind,
+            "offset": calibration.offset,
+            "trade_off": trade_off(trainer, test, calibration, ranks.by_offset),
+        }
         cases = cold_cases(ranks, training)._asdict()
     if each is not None and config["per_user"] and is_first():
         write_per_user(each, config["per_user"], **cases)

@@ -72,6 +72,11 @@ class LazyScores:
     def __init__(self, cell: _Cell, is_flat: bool = False) -> None:
         self._cell, self._is_flat = cell, is_flat
 
+    @classmethod
+    def of(cls, blocks: ScoreBlocks) -> LazyScores:
+        """Scores that are there in ``blocks``."""
+        return cls(_Cell(blocks))
+
     @property
     def blocks(self) -> ScoreBlocks:
         """The scores of users and items, a block at a time."""

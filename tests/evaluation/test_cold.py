@@ -160,7 +160,7 @@ def test_the_result_has_the_cold_items_only_where_they_were_held_out(tmp_path, s
     own = {**settings, "item_tower": "id", "epochs": 1}
     assert "cold" not in run("PixelSASRec", "w", settings=own)
     cold = run("PixelSASRec", "w", settings={**own, "cold_items": 0.2})["cold"]
-    assert set(cold) == {"n_items", "cases", "all", "cold"}
+    assert set(cold) == {"n_items", "cases", "all", "cold", "calibration", "offset", "trade_off"}
     assert cold["cold"]["chance"] > cold["all"]["chance"] > 0
     from recbole_pixel.config_files import SettingError
 

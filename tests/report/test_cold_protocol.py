@@ -12,7 +12,8 @@ from worlds import random_rows, write_inter
 from recbole_pixel.cli import main
 from recbole_pixel.evaluation.cold_cases import ColdCases, read_cold_cases
 from recbole_pixel.report.cold_intervals import over_users, split_differences, t_interval
-from recbole_pixel.report.cold_protocol import SplitRun, cold_report, planned_splits
+from recbole_pixel.report.cold_protocol import planned_splits
+from recbole_pixel.report.cold_tables import SplitRun, cold_report
 
 
 def cases(hits: list[int], users: list[str] | None = None) -> ColdCases:
@@ -93,6 +94,21 @@ def test_tables_have_rows_differences_and_what_failed():
     assert tables[5][:2] == ["image - image shuffled", "+0.5000"], "splits are paired by number, not by place"
     assert tables[5][-1] == "+0.500 +0.500"
     assert tables[5][2] == "+0.5000 to +0.5000"
+
+
+def test_an_offset_is_chosen_by_the_other_splits():
+    """Split 1 would choose 0.5 for itself; the others choose 1 for it, and one of them 0.5, with it."""
+    harmonic = {1: (0.0, 0.9, 0.1), 2: (0.0, 0.1, 0.5), 3: (0.0, 0.2, 0.3)}
+    runs = []
+    for split, values in harmonic.items():
+        points = zip((0.0, 0.5, 1.0), values, strict=True)
+        curve = [{"offset": at, "cold": at / 2, "warm": 0.4 - at / 5, "harmonic": value} for at, value in points]
+        run = split_run(split, [1, 0])
+        entry = {**run.entry, "cold": {**run.entry["cold"], "trade_off": curve}}
+        runs.append(run._replace(entry=entry))
+    lines = [cells(line) for line in cold_report({"image": runs}).splitlines() if line.startswith("|")]
+    assert lines[-2] == ["image", "0", "0.0000", "0.4000", "0.0000", "nan", "1.00"]
+    assert lines[-1] == ["image", "chosen: 0.5, 1", "0.3333", "0.2667", "0.1333", "nan", "0.67"]
 
 
 def test_the_command_keeps_runs_and_their_cases(tmp_path, settings, capsys):
