@@ -49,6 +49,7 @@ TINY_SETTINGS: dict[str, Any] = {
     "train_batch_size": 16,
     "show_progress": False,
     "state": "ERROR",
+    "report": False,
     "seed": 1,
 }
 

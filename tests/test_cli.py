@@ -147,7 +147,7 @@ def test_every_model_runs_by_the_same_command(train, tmp_path, model):
     found = json.loads(result.read_text())
     assert set(found) == {
         "model", "item_tower", "dataset", "seed", "mask_history", "best_valid", "test", "checkpoint", "parameters",
-        "epochs", "seconds", "seconds_per_epoch", "pictures_per_epoch", "versions",
+        "epochs", "seconds", "seconds_per_epoch", "pictures_per_epoch", "versions", "curves", "popularity",
     }  # fmt: skip
     assert (found["model"], found["dataset"], found["seed"]) == (model, "w", 1)
     assert set(found["test"]) == set(found["best_valid"]) == {"recall@10", "ndcg@10"}

@@ -46,7 +46,7 @@ def run(namespace: argparse.Namespace) -> int:
         return 2
     settings: dict[str, Any] = {"data_path": namespace.data_path, "seed": namespace.seed, "state": "WARNING"}
     limit = {} if namespace.epochs is None else {"epochs": namespace.epochs}
-    rows = []
+    rows: list[list[str]] = []
     for label, model, own in reversed(RUNS):
         print(f"\n{label} ...", flush=True)
         row, page = _row(label, model, {**settings, **own, **limit})

@@ -14,6 +14,7 @@ from recbole.utils.argument_list import dataset_arguments, evaluation_arguments
 
 from recbole_pixel import quick_start
 from recbole_pixel.checkpoint import plain_config
+from recbole_pixel.config import DATASET_KEYS
 from recbole_pixel.evaluation.training_counts import training_counts
 from recbole_pixel.report.ablation import BASELINES
 from recbole_pixel.report.kept_runs import KeptRuns
@@ -23,8 +24,9 @@ from recbole_pixel.report.runs import Job, Run, plan_job
 SHARED = {
     *dataset_arguments, *evaluation_arguments, "data_path", "cache_dir", "encoding", "seed", "use_gpu", "gpu_id",
     "checkpoint_dir",
-} - {"repeatable"}  # fmt: skip
-"""Settings that say on what a model is trained and tested; RecBole sets ``repeatable`` by the kind of model."""
+} - {"repeatable", *DATASET_KEYS}  # fmt: skip
+"""Settings that say on what a model is trained and tested; RecBole sets ``repeatable`` by the kind of model, and ours are
+of item towers."""
 
 KEPT = "baselines.jsonl"
 MOST = 20_000_000  # interactions: more of them a second time might not fit beside the run's own

@@ -153,14 +153,18 @@ def test_a_checkpoint_without_a_folder_is_evaluated(reported, monkeypatch, tmp_p
         ("SASRec", {}, ["SASRec on plain", "Nearest neighbours", "RepeatLast, histories not masked"]),
         ("BPR", {}, ["BPR on plain", "laid out by PCA"]),
         ("Pop", {}, ["Pop on plain", "There is no map", "There are no neighbours"]),
-        ("PixelMF", {"item_tower": "id", "cold_items": 0.2}, ["were held out of training", "Held out of training"]),
+        (
+            "PixelMF",
+            {"item_tower": "id", "cold_items": 0.2},
+            ["were held out of training", "<p>Held out of training</p>"],
+        ),
     ],
 )
 def test_every_kind_of_model_has_a_page_also_without_pictures(settings, tmp_path, model, own, said):
     from worlds import random_rows, write_inter
 
     write_inter(tmp_path, "plain", random_rows(0))
-    asked = {**settings, **own, "epochs": 1, "train_batch_size": 64}
+    asked = {**settings, **own, "report": True, "epochs": 1, "train_batch_size": 64}
     result = reporting.run_reported(model, "plain", (), asked)
     text = Path(result["report"]).read_text(encoding="utf-8")
     assert Path(result["report"]).parent.parent == Path("result")

@@ -34,6 +34,7 @@ def test_a_line_spans_its_box_and_marks_the_best():
     assert plot.points[1] == (LEFT + (WIDTH - LEFT - RIGHT) / 2, HEIGHT - BOTTOM)
     assert plot.points[2] == pytest.approx((WIDTH - RIGHT, (TOP + HEIGHT - BOTTOM) / 2))
     assert plot.best == plot.points[0]
+    assert plot.label_at == (LEFT, TOP + 21, "start")
     assert plot.words == "x: 1 in epoch 1, 0.5 in epoch 5; best in epoch 1, 1."
 
 

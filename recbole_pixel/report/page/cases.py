@@ -27,7 +27,7 @@ class Case(NamedTuple):
         targets: what was to be found.
         rank: of the best of these, from 1, among all that may be recommended.
         n_ranked: how many these are.
-        count: how often that target was consumed in training.
+        n_consumed: how often that target was consumed in training.
     """
 
     user: str
@@ -37,7 +37,7 @@ class Case(NamedTuple):
     targets: list[str]
     rank: int
     n_ranked: int
-    count: int
+    n_consumed: int
 
     @property
     def missed(self) -> list[str]:

@@ -105,7 +105,7 @@ def table_rows(label: str, result: Mapping[str, Any], others: Sequence[Mapping[s
         others: with ``label`` and ``kind`` each.
     """
     every = [_row({**result, "label": label, "kind": "run"}), *map(_row, others)]
-    first = next(iter(result["test"]), None)
+    first = next(iter(result["test"]), "")
     return sorted(every, key=lambda row: -row.test.get(first, -np.inf))
 
 

@@ -44,9 +44,12 @@ class Plot(NamedTuple):
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.points)
 
     @property
-    def label_is_left(self) -> bool:
-        """Whether the mark's label has more room on its left."""
-        return self.best is not None and self.best[0] > WIDTH * 0.6
+    def label_at(self) -> tuple[float, float, str]:
+        """Where the mark's label stands, above it if there is room, and how SVG anchors it."""
+        across, down = self.best or (0.0, 0.0)
+        place = "start" if across < WIDTH * 0.3 else "end" if across > WIDTH * 0.7 else "middle"
+        has_room = down > TOP + 12 and down <= min(y for _, y in self.points) + 1
+        return across, down - 11 if has_room else down + 21, place
 
 
 def plots_of(result: Mapping[str, Any]) -> list[Plot]:

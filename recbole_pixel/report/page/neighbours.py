@@ -18,11 +18,11 @@ class Near(NamedTuple):
     """An item with its neighbours.
 
     Attributes:
-        kind: why it was chosen, in words.
+        n_consumed: how often it was, in training; None where it was held out.
         answer: the item, what is near, and the cosines.
     """
 
-    kind: str
+    n_consumed: int | None
     answer: Neighbours
 
 
@@ -38,13 +38,13 @@ def neighbours_of(recommender: Recommender, counts: np.ndarray, cold: np.ndarray
         NotImplementedError: the model has no vectors of items.
     """
     items = recommender.items
-    chosen = [(f"consumed {counts[number]:,} times in training", items[number]) for number in chosen_items(counts)]
+    chosen: list[tuple[int | None, str]] = [(int(counts[place]), items[place]) for place in chosen_items(counts)]
     some = np.random.default_rng(SEED).permutation(np.sort(cold))[:OF_KIND]
-    chosen += [("held out of training", str(token)) for token in some]
+    chosen += [(None, str(token)) for token in some]
     if not chosen:
         return []
     found = recommender.similar([token for _, token in chosen], NEAR)
-    return [Near(kind, answer) for (kind, _), answer in zip(chosen, found, strict=True)]
+    return [Near(n_consumed, answer) for (n_consumed, _), answer in zip(chosen, found, strict=True)]
 
 
 def chosen_items(counts: np.ndarray) -> list[int]:

@@ -34,6 +34,7 @@ def environment() -> Environment:
         thousands=lambda value: "–" if value is None else f"{round(value):,}",
         percent=lambda value: f"{value:.2f}%",
         told=told,
+        times=lambda value: {0: "never", 1: "once"}.get(value, f"{value:,} times"),
     )
     return made
 
