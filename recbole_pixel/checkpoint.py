@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -42,6 +42,15 @@ def plain_config(config: Any) -> dict[str, Any]:
     if (settings["train_neg_sample_args"] or {}).get("distribution") == "none":
         settings["train_neg_sample_args"] = None  # RecBole writes "none" and does not read it
     return plain(settings)
+
+
+def starting_from_itself(settings: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """The ``settings`` of the run that wrote the checkpoint ``path``, to build its model again.
+
+    A run that started from another one's weights may keep what a frozen trunk with these makes of items: that the
+    trunk is built with them again, they are taken from the checkpoint itself, wherever the other one is now.
+    """
+    return {**settings, "pretrained": str(path)} if settings.get("pretrained") else dict(settings)
 
 
 def restore_config(settings: dict[str, Any]) -> Any:
@@ -120,7 +129,7 @@ def opening_our_checkpoint(model_file: str) -> Iterator[None]:
     if not is_ours(checkpoint):
         yield
         return
-    checkpoint["config"] = restore_config(checkpoint["config"])
+    checkpoint["config"] = restore_config(starting_from_itself(checkpoint["config"], model_file))
 
     def load(path: Any, *args: Any, **kwargs: Any) -> Any:
         return checkpoint if str(path) == str(model_file) else original(path, *args, **kwargs)

@@ -7,7 +7,7 @@ of the same class, the recommender. Rows of a table of ids stay behind.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,39 +154,91 @@ def load_pretrained(model: nn.Module, table: str, kind: str, pretrained: Pretrai
     """
     if transfer not in TRANSFERS:
         raise ValueError(f"transfer is {transfer!r}; expected one of {', '.join(TRANSFERS)}")
-    loaded: list[str] = []
-    left: dict[str, str] = {}
-    own = {shared_name(name, table, kind): name for name in model.state_dict()}
-    state, learns = model.state_dict(), {name: value.requires_grad for name, value in model.named_parameters()}
-    of_users = user_tables(model)
-    for shared, name in own.items():
-        reason = _why_not(shared, name, pretrained, transfer, state[name], type(model).__name__, of_users)
-        if reason is not None:
-            left[name] = reason
-            continue
+    state = model.state_dict()
+    own = {shared_name(name, table, kind): name for name in state}
+    _check_bases(pretrained, {shared: state[name] for shared, name in own.items()})
+    rows = rows_of_entities(model)
+    left = {
+        shared: reason
+        for shared, name in own.items()
+        if (reason := _why_not(shared, name, pretrained, transfer, state[name], type(model).__name__, rows))
+    }
+    _part_with_company(own, pretrained, left)
+    loaded = {shared: name for shared, name in own.items() if shared not in left}
+    _check_encoders(pretrained, own, loaded)
+    learns = {name: value.requires_grad for name, value in model.named_parameters()}
+    for shared, name in loaded.items():
         value = pretrained.weights[shared].to(state[name])
         if shared.startswith("encoder/") and not learns.get(name, True) and not torch.equal(value, state[name]):
             raise ValueError(
                 f"pretrained: {name} is frozen here, but learnt in {pretrained.path}, and vectors made with it may be "
-                f"stored: tune as much of the encoder as that run did, or use transfer=all with its own settings"
+                f"stored: tune as much of the encoder as that run did"
             )
         state[name].copy_(value)
-        loaded.append(name)
+    reasons = {own[shared]: reason for shared, reason in left.items()}
     if not loaded:
-        raise ValueError(_nothing(pretrained, transfer, left))
-    _keep_scales(model, loaded)
+        raise ValueError(_nothing(pretrained, transfer, reasons))
+    _keep_scales(model, loaded.values())
     unused = [name for name in pretrained.weights if name not in own]
-    return Loaded(str(pretrained.path), loaded, left, unused)
+    return Loaded(str(pretrained.path), list(loaded.values()), reasons, unused)
+
+
+MARKS = ("base_mark", "base_identity")
+"""Buffers that tell on which base a part was learnt; they are compared, and never carried over."""
+
+
+def _check_bases(pretrained: Pretrained, own: Mapping[str, Tensor]) -> None:
+    """Refuses what was learnt beside another base of a vision-language model."""
+    for shared, mark in own.items():
+        given = pretrained.weights.get(shared)
+        if shared.endswith(MARKS) and given is not None and not torch.equal(given.cpu(), mark.cpu()):
+            raise ValueError(
+                f"pretrained: what is in {pretrained.path} was learnt beside another base than vlm names here (there "
+                f"{pretrained.settings.get('vlm')!r}); take the vlm, and where it is random the seed, that it was "
+                f"learnt on"
+            )
+
+
+def _part_with_company(own: Mapping[str, str], pretrained: Pretrained, left: dict[str, str]) -> None:
+    """Leaves a projection whose scale does not come, and a scale whose projection does not: they fit each other alone.
+
+    Adds to ``left``.
+    """
+    parts = {shared.rpartition("/")[0] for shared in own if shared.startswith("parts/")}
+    for part in parts:
+        here, there = ({shared for shared in names if _fits_with(part, shared)} for names in (own, pretrained.weights))
+        if here & left.keys() or not here >= there:
+            for shared in here:
+                left.setdefault(shared, "the projection or the scale of features that belongs to it does not fit")
+
+
+def _fits_with(part: str, shared: str) -> bool:
+    """Whether a tensor is of a part's scale or projection; a vector for what is missing stands alone."""
+    return shared.startswith((f"{part}/projection.", f"{part}/standardising."))
+
+
+def _check_encoders(pretrained: Pretrained, own: Mapping[str, str], loaded: Mapping[str, str]) -> None:
+    """Refuses the projection of an encoder that learnt more than the encoder here can take."""
+    for part in {shared.split("/")[1] for shared in loaded if shared.startswith("parts/")}:
+        there = [name for name in pretrained.weights if name.startswith(f"encoder/{part}/")]
+        without = [name for name in there if name not in own]
+        if without:
+            raise ValueError(
+                f"pretrained: {len(without)} of {len(there)} tensors that the {part} encoder in {pretrained.path} "
+                f"learnt have no place here, such as {without[0]}: tune as much of the encoder as that run did"
+            )
 
 
 def _why_not(
-    shared: str, name: str, pretrained: Pretrained, transfer: str, value: Tensor, model: str, of_users: set[str]
+    shared: str, name: str, pretrained: Pretrained, transfer: str, value: Tensor, model: str, rows: Mapping[str, str]
 ) -> str | None:
     """The reason why a tensor of the model is not loaded; None if it is."""
     if shared.startswith("rows/"):
         return "it has a row for each item"
-    if name in of_users:
-        return "it has a row for each user"
+    if name in rows:
+        return f"it has a row for each {rows[name]}"
+    if shared.endswith(MARKS):
+        return "it says on which base this model learns"
     if not shared.startswith(TRANSFERS[transfer]):
         return f"transfer is {transfer}"
     if shared.startswith("recommender/") and pretrained.model != model:
@@ -197,14 +249,23 @@ def _why_not(
     return None if there == value.shape else f"its shape is {list(value.shape)} here and {list(there)} there"
 
 
-def user_tables(model: Any) -> set[str]:
-    """Names of tables with a row for each user, or one more."""
-    n_users = getattr(model, "n_users", None)
-    return {
-        f"{name}.weight"
+def rows_of_entities(model: Any) -> dict[str, str]:
+    """By name, the tensors of a model that have a row for each user, or for each item beside its tower.
+
+    Tables of users are embeddings with as many rows as there are users, or one more.
+    """
+    items = {
+        name: "item"
+        for name in model.state_dict()
+        if any(name == place or name.startswith(f"{place}.") for place in getattr(model, "id_parameters", ()))
+    }
+    n_users = getattr(model, "user_count", None)
+    users = {
+        f"{name}.weight": "user"
         for name, module in model.named_modules()
         if isinstance(module, nn.Embedding) and n_users is not None and module.num_embeddings in (n_users, n_users + 1)
     }
+    return users | items
 
 
 def _nothing(pretrained: Pretrained, transfer: str, left: Mapping[str, str]) -> str:
@@ -216,7 +277,7 @@ def _nothing(pretrained: Pretrained, transfer: str, left: Mapping[str, str]) -> 
     )
 
 
-def _keep_scales(model: nn.Module, loaded: list[str]) -> None:
+def _keep_scales(model: nn.Module, loaded: Iterable[str]) -> None:
     """Features are shifted and scaled as in the run that taught the projection behind them, not fitted anew."""
     names = {name.rpartition(".")[0] for name in loaded}
     for name, module in model.named_modules():

@@ -22,7 +22,7 @@ from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.evaluation.rank_shares import RankShares
 from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.parallel import averaged_over_ranks
-from recbole_pixel.pretrained import Loaded, Pretrained, load_pretrained, user_tables
+from recbole_pixel.pretrained import Loaded, Pretrained, load_pretrained, rows_of_entities
 from recbole_pixel.training import Accumulation, fuse, learning_rate_factor, parameter_groups
 
 CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the device
@@ -98,9 +98,8 @@ class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
 
     def _fields_with_rows(self) -> list[str]:
         """Which of users and items the model has tables of, a row for each."""
-        has_items = isinstance(self.tower, IDTower) or bool(self.model.id_parameters)
-        fields = {"ITEM_ID_FIELD": has_items, "USER_ID_FIELD": bool(user_tables(self.model))}
-        return [self.config[field] for field, has_rows in fields.items() if has_rows]
+        of = {*rows_of_entities(self.model).values(), *(["item"] if isinstance(self.tower, IDTower) else [])}
+        return [self.config[f"{entity.upper()}_ID_FIELD"] for entity in sorted(of)]
 
     def _train_epoch(
         self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False

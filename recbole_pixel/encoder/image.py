@@ -224,7 +224,7 @@ class ImageEncoder(nn.Module):
         """What the trunk's output depends on, beside the pictures: to key a cache of it."""
         return {
             "encoder": self.name,
-            "weights": weights_digest(self.backbone),
+            "weights": weights_digest(self.backbone, self._learning_modules()),
             "tune": str(self.tuning),
             "image_size": self.image_size,
             "mean": self.mean.flatten().tolist(),

@@ -226,7 +226,7 @@ class TextEncoder(Tokenising, nn.Module):
         """What the trunk's output depends on, beside the tokens: to key a cache of it."""
         return {
             "encoder": type(self.backbone).__name__,
-            "weights": weights_digest(self.backbone),
+            "weights": weights_digest(self.backbone, self._learning_modules()),
             "tune": str(self.tuning),
             **({"pooling": self.pooling, "normalised": self.is_normalised} if self.tuning.kind == "frozen" else {}),
         }

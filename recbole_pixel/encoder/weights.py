@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -144,12 +144,16 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> 
     model.load_state_dict(chosen, strict=True)
 
 
-def weights_digest(model: nn.Module) -> str:
-    """A hash of all tensors of ``model``, to key what is computed from them."""
+def weights_digest(model: nn.Module, without: Iterable[nn.Module] = ()) -> str:
+    """A hash of all tensors of ``model``, but for those of the modules ``without``, to key what is computed of them."""
     from hashlib import sha256
 
+    places = {module: name for name, module in model.named_modules()}
+    left_out = tuple(f"{places[module]}." for module in without)
     digest = sha256()
     for key, value in sorted(model.state_dict().items()):
+        if key.startswith(left_out):
+            continue
         digest.update(key.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

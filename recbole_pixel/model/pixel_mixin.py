@@ -79,9 +79,11 @@ class PixelMixin(StateLosses, metaclass=_CheckedWhenBuilt):
     def __init__(self, config: Any, dataset: Any) -> None:
         self._check(config)
         loss_type = config["loss_type"]
+        user_count = dataset.num(config["USER_ID_FIELD"])
         with _loss_type_for_parent(config):
             super().__init__(config, dataset)  # type: ignore[call-arg]
             self._replace_item_tables(config, dataset)
+        self.user_count = user_count  # RecBole's sequential models do not keep it
         fuse_attention(self, config["attention"], str(config["device"]))  # type: ignore[arg-type]
         self.pixel_loss_type = loss_type
         self.train_rows = config["train_rows"]

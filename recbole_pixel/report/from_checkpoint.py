@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole.utils import get_model, init_seed
 
+from recbole_pixel.checkpoint import check_rows
 from recbole_pixel.evaluation.final import evaluate_test
 from recbole_pixel.evaluation.per_user import PerUser, read_per_user
 from recbole_pixel.quick_start import Trained, prepare_data, trainer_class, versions
@@ -76,6 +77,7 @@ def _opened(checkpoint: Path, settings: Mapping[str, Any], trust: bool) -> Train
     init_seed(config["seed"], config["reproducibility"])
     _, train, valid, test = prepare_data(config)
     init_seed(config["seed"], config["reproducibility"])  # random weights that never learn are not in the checkpoint
+    check_rows(contents, train._dataset, checkpoint)
     model = get_model(config["model"])(config, train._dataset).to(config["device"])
     model.load_state_dict(contents["state_dict"])
     model.load_other_parameter(contents.get("other_parameter"))

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from recbole_pixel.checkpoint import is_ours, read_checkpoint
+from recbole_pixel.checkpoint import is_ours, read_checkpoint, starting_from_itself
 from recbole_pixel.config import check_dataset, check_model, check_settings
 from recbole_pixel.config_files import nearest
 
-NOT_TRAINING: dict[str, Any] = {"compile": False, "pretrained": None, "state": "WARNING"}
-"""Settings that a run needs and an answer does not: weights come from the checkpoint, and nothing is compiled."""
+NOT_TRAINING: dict[str, Any] = {"compile": False, "state": "WARNING"}
+"""Settings that a run needs and an answer does not."""
 
 
 def opened_checkpoint(path: str | Path, trust: bool) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def opened_checkpoint(path: str | Path, trust: bool) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged ({error}); copy it again, or train again") from error
     if not isinstance(contents, dict) or not {"config", "state_dict"} <= contents.keys():
         raise ValueError(f"{path} holds no settings and weights; expected a checkpoint that a training run wrote")
-    return contents
+    return {**contents, "path": str(path)}
 
 
 def serving_config(
@@ -77,7 +77,11 @@ def serving_config(
     check_settings(settings, "settings")
     changed = dict(settings) if data_path is None else {**settings, "data_path": str(data_path)}
     with _same_devices():
-        config = (_our_config if is_ours(contents) else _recbole_config)(contents["config"], changed)
+        config = (
+            _our_config(starting_from_itself(contents["config"], contents["path"]), changed)
+            if is_ours(contents)
+            else _recbole_config(contents["config"], changed)
+        )
     default = "cuda" if torch.cuda.is_available() else "cpu"
     config["device"] = torch.device(default if device is None else device)
     try:

@@ -82,6 +82,18 @@ def test_the_trunks_identity_changes_with_weights_cut_and_size():
         assert other.trunk_identity() != one
 
 
+def test_what_learns_behind_the_trunk_is_no_part_of_its_identity():
+    torch.manual_seed(0)
+    model = encoder(tune="top:1")
+    one = model.trunk_identity()
+    with torch.no_grad():
+        next(model.backbone.layer4.parameters()).add_(1)
+    assert model.trunk_identity() == one, "what is kept of the items serves the trained model too"
+    with torch.no_grad():
+        next(model.backbone.layer3.parameters()).add_(1)
+    assert model.trunk_identity() != one
+
+
 def test_channels_last_is_a_layout_and_changes_no_result():
     whole = {}
     for channels_last in (True, False):

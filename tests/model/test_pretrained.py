@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from recbole.quick_start import load_data_and_model
 from recbole.utils import get_trainer
 from test_worlds import COLOUR, share_of_taste, trained
 from worlds import colour_world
 
-from recbole_pixel.pretrained import Pretrained, shared_name
+from recbole_pixel import load
+from recbole_pixel.pretrained import Pretrained, load_pretrained, shared_name
 from recbole_pixel.quick_start import run
 
 
@@ -114,6 +117,67 @@ def test_an_encoder_goes_to_a_model_of_another_class_and_rows_of_users_stay(aske
     assert "recommender/position_embedding.weight" in trainer.pretrained.unused
 
 
+@pytest.mark.parametrize(("tune", "trunk_cache"), [("top:1", "auto"), ("frozen", "auto"), ("top:1", "off")])
+def test_a_run_that_started_from_another_is_served_with_its_own_weights(asked, checkpoint, tune, trunk_cache):
+    """The first run learnt all of the encoder; what is served must not be what the encoder was before."""
+    own = {"pretrained": checkpoint, "tune": tune, "trunk_cache": trunk_cache, "batch_norm": "frozen", "epochs": 1}
+    told: list[Any] = []
+    result = run(
+        "PixelSASRec",
+        "second",
+        settings={**asked, **own, "precision": "float32"},
+        then=lambda _, trained: told.append(trained),
+    )
+    expected = told[0].model.eval().item_tower.candidates()[1:].numpy()
+    Path(checkpoint).unlink()  # nobody needs it any more
+    np.testing.assert_allclose(load(result["checkpoint"]).item_vectors(), expected, rtol=1e-4, atol=1e-5)
+    _, model, *_ = load_data_and_model(result["checkpoint"])
+    np.testing.assert_allclose(model.eval().item_tower.candidates()[1:].numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_projection_of_another_width_takes_its_scale_along(asked, build, checkpoint):
+    """Fitted to other features, the scale would hold back what the new projection learns."""
+    model, rows, trainer = started(build, "second", {**asked, "pretrained": checkpoint, "hidden_size": 8, "epochs": 0})
+    trainer.fit(rows, None, saved=False)
+    given = Pretrained.read(checkpoint).weights["parts/image/standardising.center"]
+    assert not torch.equal(model.item_tower.standardising.center, given)
+    left = trainer.pretrained.left
+    assert "its shape is" in left["item_embedding.projection.weight"]
+    assert left["item_embedding.standardising.center"] == (
+        "the projection or the scale of features that belongs to it does not fit"
+    )
+
+
+def test_an_encoder_learnt_beside_another_base_is_refused():
+    class Reader(torch.nn.Module):
+        def __init__(self, mark: int) -> None:
+            super().__init__()
+            self.item_embedding = torch.nn.ModuleDict({"encoder": torch.nn.Linear(2, 2)})
+            self.item_embedding["encoder"].register_buffer("base_mark", torch.full((4,), mark, dtype=torch.uint8))
+
+    weights = {shared_name(name, "item_embedding", "vlm"): value for name, value in Reader(1).state_dict().items()}
+    given = Pretrained(Path("a.pth"), "Reader", {"vlm": "A"}, weights)
+    with pytest.raises(ValueError, match=r"a\.pth was learnt beside another base than vlm names here .there 'A'"):
+        load_pretrained(Reader(2), "item_embedding", "vlm", given, "all")
+    same = Reader(1)
+    assert load_pretrained(same, "item_embedding", "vlm", given, "all").loaded == [
+        "item_embedding.encoder.weight",
+        "item_embedding.encoder.bias",
+    ]
+
+
+def test_what_an_encoder_learnt_is_not_left_behind_when_its_projection_comes(asked, build):
+    class Frozen(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.item_embedding = torch.nn.ModuleDict({"projection": torch.nn.Linear(2, 2)})
+
+    weights = {"parts/vlm/projection.weight": torch.zeros(2, 2), "parts/vlm/projection.bias": torch.zeros(2)}
+    given = Pretrained(Path("a.pth"), "Frozen", {}, {**weights, "encoder/vlm/lora_A.weight": torch.zeros(1)})
+    with pytest.raises(ValueError, match=r"1 of 1 tensors that the vlm encoder in a\.pth learnt have no place here"):
+        load_pretrained(Frozen(), "item_embedding", "vlm", given, "all")
+
+
 def test_rows_of_users_are_never_carried_over_even_if_there_are_as_many(asked, build, tmp_path):
     own = {**asked, "epochs": 0}
     _, _, trainer = started(build, "first", own, "PixelMF")
@@ -121,6 +185,17 @@ def test_rows_of_users_are_never_carried_over_even_if_there_are_as_many(asked, b
     trainer._write(0, path, verbose=False)
     _, _, again = started(build, "first", {**own, "pretrained": path, "seed": 2}, "PixelMF")
     assert again.pretrained.left == {"user_embedding.weight": "it has a row for each user"}
+
+
+def test_numbers_of_single_items_beside_the_tower_stay_too(asked, build, tmp_path):
+    own = {**asked, "embedding_size": 16, "epochs": 0, "item_tower": "image"}
+    _, _, trainer = started(build, "first", own, "VBPR")
+    path = str(tmp_path / "vbpr.pth")
+    trainer._write(0, path, verbose=False)
+    model, _, again = started(build, "first", {**own, "pretrained": path, "seed": 2}, "VBPR")
+    left = [name for name, reason in again.pretrained.left.items() if reason == "it has a row for each item"]
+    assert {name.split(".")[0] for name in left} == set(model.id_parameters)
+    assert not any(name.startswith(model.id_parameters) for name in again.pretrained.loaded)
 
 
 def test_a_table_of_ids_has_nothing_to_give(asked, build, checkpoint):
