@@ -25,8 +25,8 @@ SHARED = {
     *dataset_arguments, *evaluation_arguments, "data_path", "cache_dir", "encoding", "seed", "use_gpu", "gpu_id",
     "checkpoint_dir",
 } - {"repeatable", *DATASET_KEYS}  # fmt: skip
-"""Settings that say on what a model is trained and tested; RecBole sets ``repeatable`` by the kind of model, and ours are
-of item towers."""
+"""Settings that say what a model is trained and tested on; RecBole sets ``repeatable`` by the kind of model, and keys
+of our own are about item towers."""
 
 KEPT = "baselines.jsonl"
 MOST = 20_000_000  # interactions: more of them a second time might not fit beside the run's own
