@@ -16,7 +16,6 @@ import argparse
 import os
 import statistics
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,11 @@ import polars as pl
 from recbole_pixel.commands.train import parse_settings
 from recbole_pixel.properties_path import properties_dir
 from recbole_pixel.report.kept_runs import KeptRuns
-from recbole_pixel.report.pool import run_missing
+from recbole_pixel.report.runs import Outcome, Run, plan_job, run_jobs
 from recbole_pixel.result_table import markdown_table
 
 MODEL, SPLIT = "PixelSASRec", 1
 CONTROL = {"image": "shuffle_images", "text": "shuffle_texts", "image_text": "shuffle_images"}
-ROWS = ("from scratch", "zero-shot", "fine-tuned", "fine-tuned from shuffled", "Pop")
 
 
 def halves(folder: Path, name: str, out: Path) -> None:
@@ -43,66 +41,64 @@ def halves(folder: Path, name: str, out: Path) -> None:
     for half, is_first in (("first", True), ("second", False)):
         is_in = [pl.col(column).is_in(first[column]) == is_first for column in (user, item)]
         path = out / f"{name}-{half}" / f"{name}-{half}.inter"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table.filter(*is_in).write_csv(path, separator="\t", quote_style="never")
+        _write(path, table.filter(*is_in).write_csv(separator="\t", quote_style="never").encode())
         items = folder / name / f"{name}.item"
         if items.is_file():
-            path.with_suffix(".item").write_bytes(items.read_bytes())
+            _write(path.with_suffix(".item"), items.read_bytes())
 
 
 def _half(tokens: np.ndarray, rng: np.random.Generator) -> list[str]:
     return list(rng.permutation(tokens)[: len(tokens) // 2])
 
 
-def train(name: str, settings: dict[str, Any], files: list[str], model: str = MODEL) -> dict[str, Any]:
-    """One run; its test metrics, its seconds and where its weights are."""
-    from recbole_pixel.quick_start import run
+def _write(path: Path, content: bytes) -> None:
+    """Leaves a file as it is that holds this already: what was made of it is still of use."""
+    if not path.is_file() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
-    result = run(model, name, files, {"show_progress": False, "state": "ERROR", **settings})
-    return {key: result[key] for key in ("test", "seconds", "checkpoint")}
 
-
-def plan(options: argparse.Namespace, settings: dict[str, Any], runs: KeptRuns, stage: int) -> dict[Any, Any]:
-    """What is to be run: the runs on the first half (stage 0), then those that start from them, and the others."""
-    files = [str(path) for path in [properties_dir() / "dataset" / f"{options.dataset}.yaml"] if path.is_file()]
+def sources(options: argparse.Namespace, settings: dict[str, Any]) -> list[Run]:
+    """The runs on the first half."""
+    own = {"item_tower": options.tower, **settings}
+    own |= {"epochs": options.source_epochs, "stopping_step": options.source_epochs} if options.source_epochs else {}
     control = {CONTROL[options.tower]: True}
-    wanted: dict[Any, Any] = {}
+    return [
+        Run(label, MODEL, seed, {**own, **more, "seed": seed})
+        for seed in options.seeds
+        for label, more in (("source", {}), ("shuffled source", control))
+    ]
+
+
+def targets(options: argparse.Namespace, settings: dict[str, Any], made: Outcome) -> list[Run]:
+    """The runs on the second half, from scratch and from those on the first."""
+    runs = []
+    weights = {(run.label, run.seed): entry["checkpoint"] for run, entry in made.kept}
     for seed in options.seeds:
-        shared = {"seed": seed, "item_tower": options.tower, **settings}
-        source = {**shared, **({"epochs": options.source_epochs} if options.source_epochs else {})}
-        second = {**shared, "epochs": options.epochs, "stopping_step": max(1, options.epochs)}
-        if stage == 0:
-            wanted[("source", seed)] = ("first", source, MODEL)
-            wanted[("source shuffled", seed)] = ("first", {**source, **control}, MODEL)
-            continue
-        given = {"pretrained": runs.get(*_key(options, "source", seed))["checkpoint"], "transfer": options.transfer}
-        other = {**given, "pretrained": runs.get(*_key(options, "source shuffled", seed))["checkpoint"]}
-        wanted[("from scratch", seed)] = ("second", second, MODEL)
-        wanted[("zero-shot", seed)] = ("second", {**second, **given, "epochs": 0}, MODEL)
-        wanted[("fine-tuned", seed)] = ("second", {**second, **given}, MODEL)
-        wanted[("fine-tuned from shuffled", seed)] = ("second", {**second, **other}, MODEL)
-        wanted[("Pop", seed)] = ("second", {"seed": seed, "data_path": settings["data_path"]}, "Pop")
-    return {
-        _key(options, row, seed): partial(
-            train, f"{options.dataset}-{half}", own, files if model == MODEL else [], model
-        )
-        for (row, seed), (half, own, model) in wanted.items()
-    }
+        own = {"item_tower": options.tower, **settings, "epochs": options.epochs, "stopping_step": options.epochs}
+        given = {"pretrained": weights["source", seed], "transfer": options.transfer}
+        other = {**given, "pretrained": weights["shuffled source", seed]}
+        of_rows = {"from scratch": {}, "zero-shot": {**given, "epochs": 0}, "fine-tuned": given}
+        for label, more in {**of_rows, "fine-tuned from shuffled": other}.items():
+            runs.append(Run(label, MODEL, seed, {**own, **more, "seed": seed}))
+        runs.append(Run("Pop", "Pop", seed, {"data_path": settings["data_path"], "seed": seed}))
+    return runs
 
 
-def _key(options: argparse.Namespace, row: str, seed: int) -> tuple[Any, ...]:
-    return (options.dataset, options.tower, options.transfer, options.epochs, options.source_epochs, row, seed)
+def made_of(options: argparse.Namespace, planned: list[Run], half: str, runs: KeptRuns) -> Outcome:
+    """Makes what is not kept yet of the runs on a half, under the settings of the whole dataset."""
+    files = [str(path) for path in [properties_dir() / "dataset" / f"{options.dataset}.yaml"] if path.is_file()]
+    return run_jobs([plan_job(run, f"{options.dataset}-{half}", files) for run in planned], runs, options.jobs, ())
 
 
-def table(options: argparse.Namespace, runs: KeptRuns) -> str:
+def table(made: Outcome) -> str:
     """Means over seeds, and each seed's NDCG@10."""
     rows = [["on the second half", "NDCG@10", "Recall@10", "by seed", "seconds"]]
-    for row in ROWS:
-        entries = [entry for seed in options.seeds if (entry := runs.get(*_key(options, row, seed)))]
+    for label, entries in made.by_label().items():
         scores = {name: [entry["test"][name] for entry in entries] for name in ("ndcg@10", "recall@10")}
         means = [f"{statistics.mean(values):.4f}" for values in scores.values()]
         seconds = statistics.mean(entry["seconds"] for entry in entries)
-        rows.append([row, *means, " ".join(f"{value:.4f}" for value in scores["ndcg@10"]), f"{seconds:.0f}"])
+        rows.append([label, *means, " ".join(f"{value:.4f}" for value in scores["ndcg@10"]), f"{seconds:.0f}"])
     return markdown_table(rows)
 
 
@@ -125,10 +121,9 @@ def main() -> None:
     settings.setdefault("images", str(folder / options.dataset / "images.lmdb"))
     settings.setdefault("cache_dir", str(folder / options.dataset / "cache"))
     began = time.perf_counter()
-    runs = KeptRuns(options.results, ("dataset", "tower", "transfer", "epochs", "source_epochs", "row", "seed"))
-    for stage in (0, 1):
-        run_missing(plan(options, settings, runs, stage), runs, options.jobs)
-    print(table(options, runs))
+    runs = KeptRuns(options.results, ("key",))
+    first = made_of(options, sources(options, settings), "first", runs)
+    print(table(made_of(options, targets(options, settings, first), "second", runs)))
     print(f"{(time.perf_counter() - began) / 60:.1f} minutes")
 
 

@@ -43,6 +43,9 @@ def run(namespace: argparse.Namespace) -> int:
         raise ValueError(f"--jobs is {namespace.jobs}; expected at least 1")
     entries, seeds = parse_entries(namespace.models), parse_seeds(namespace.seeds)
     shared = parse_settings(namespace.settings)
+    for own in (shared, *(entry.settings for entry in entries)):
+        if "seed" in own:
+            raise ValueError(f"seed is set to {own['seed']}; here --seeds says which, for all models")
     planned = [
         Run(entry.label, entry.model, seed, {**shared, **entry.settings, "seed": seed})
         for seed in seeds

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from recbole_pixel import __version__
 from recbole_pixel.report.kept_runs import KeptRuns
 from recbole_pixel.report.pool import run_missing
 
@@ -94,13 +95,29 @@ def plan_job(run: Run, dataset: str, config_files: Sequence[str]) -> Job:
 
 
 def _digest(model: str, dataset: str, config: Any) -> str:
+    import torch
+
     told = {key: str(value) for key, value in config.final_config_dict.items() if key not in WHERE}
     folder = Path(config["data_path"])
-    files = [folder / f"{dataset}.inter", folder / f"{dataset}.item", folder / "images.lmdb" / "data.mdb"]
-    given = {"images": "data.mdb", "features": "manifest.json", "pretrained": ""}
-    files += [Path(config[key]) / name for key, name in given.items() if config[key]]
-    state = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
-    return sha256(dumps([model, dataset, told, state], sort_keys=True).encode()).hexdigest()[:16]
+    named = [Path(value) for key, value in config.final_config_dict.items() if isinstance(value, str) and key in FILES]
+    files = [*folder.glob(f"{dataset}.*"), folder / "images.lmdb", *named]
+    state = [stamp for file in sorted(files) for stamp in _stamps(file)]
+    told = {**told, "accelerator": str(torch.cuda.is_available() and str(config["device"]) != "cpu")}
+    return sha256(dumps([__version__, model, dataset, told, state], sort_keys=True).encode()).hexdigest()[:16]
+
+
+FILES = ("images", "features", "pretrained", "adapter", "encoder_weights", "text_encoder", "vlm")
+"""Settings that may name a file or a folder, what is in which a result depends on."""
+
+
+def _stamps(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of a file, or of the files in a folder; none where there is no such thing."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [
+        (file.name, file.stat().st_size, file.stat().st_mtime_ns)
+        for file in files
+        if file.is_file() and file.name != "lock.mdb"  # which readers write
+    ]
 
 
 def make_run(job: Job, **own: Any) -> dict[str, Any]:

@@ -18,8 +18,12 @@ Report = Callable[[int, float], bool]
 DONE, STOPPED, FAILED = "done", "stopped", "failed"
 
 
+REPEATS = 50
+"""Trials in a row of settings that were tried before, after which a search within seconds ends: they take none."""
+
+
 class Spent(Exception):
-    """The budget is used up."""
+    """The budget is used up, or everything was tried."""
 
 
 class Trial(NamedTuple):
@@ -79,6 +83,7 @@ class Trials:
         self.done: list[Trial] = []
         self.jobs: dict[str, Job] = {}
         self.bigger = True
+        self.repeats = 0  # in a row, up to now
 
     @property
     def seconds(self) -> float:
@@ -95,10 +100,12 @@ class Trials:
         """The next trial.
 
         Raises:
-            Spent: nothing of the budget is left.
+            Spent: nothing of the budget is left, or there is nothing new to spend it on.
         """
         n_trials, budget = self.search.n_trials, self.search.budget
-        if (n_trials is not None and len(self.done) >= n_trials) or (budget is not None and self.seconds >= budget):
+        if len(self.done) >= n_trials if n_trials is not None else self.repeats >= REPEATS:
+            raise Spent
+        if budget is not None and self.seconds >= budget:
             raise Spent
         began = time.perf_counter()
         try:
@@ -116,6 +123,7 @@ class Trials:
         job = plan_job(run, search.dataset, search.config_files)
         self.bigger = job.bigger
         kept = self.runs.get(job.key)
+        self.repeats = self.repeats + 1 if job.key in self.jobs else 0
         seconds = 0.0 if job.key in self.jobs or kept is None else kept["seconds"]
         trial = _replayed(kept, settings, report, job.bigger, seconds) if kept is not None else None
         if trial is None:

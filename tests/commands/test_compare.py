@@ -124,6 +124,8 @@ def test_what_cannot_be_meant_is_refused_before_anything_runs(tmp_path, command,
         ("--models=Pop", "--reference=SASRec"): "--reference is 'SASRec'; expected best or one of Pop",
         ("--models=Pop", "--epoch=2"): "unknown key 'epoch'",
         ("--models=Pop", "--jobs=0"): "--jobs is 0",
+        ("--models=Pop", "--seed=5"): "seed is set to 5; here --seeds says which",
+        ("--models=Pop:seed=5",): "seed is set to 5; here --seeds says which",
     }.items():
         arguments = [entry for entry in command if entry.partition("=")[0] not in {m.partition("=")[0] for m in more}]
         assert main([*arguments, *more, f"--out={out}"]) == 2

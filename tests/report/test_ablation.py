@@ -90,6 +90,24 @@ def test_a_key_follows_settings_and_data_but_not_places(tmp_path, settings):
     assert key() != first
 
 
+def test_a_key_follows_the_files_that_settings_name(tmp_path, settings):
+    colour_world(tmp_path, "w", n_users=10, n_items=20, length=6)
+    (run,) = planned_runs("PixelSASRec", [1], settings, ["image"])
+    weights = tmp_path / "weights.pth"
+
+    def key() -> str:
+        named = {**run.settings, "encoder_weights": str(weights)}
+        return plan_job(run._replace(settings=named), "w", []).key
+
+    weights.write_bytes(b"one")
+    first = key()
+    assert key() == first
+    weights.write_bytes(b"others")
+    second = key()
+    (tmp_path / "w" / "w.user").write_text("user_id:token\tage:float\n")
+    assert len({first, second, key()}) == 3
+
+
 def test_the_command_prints_the_table_and_goes_on_where_it_stopped(tmp_path, settings, capfd):
     colour_world(tmp_path, "w", n_users=12, n_items=20, length=6)
     given = [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items()]

@@ -140,6 +140,15 @@ def test_a_budget_in_seconds_counts_what_is_kept(tmp_path, runs, engine):
     assert (len(more.done), len(runs.made)) == (8, 8)
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_budget_in_seconds_ends_where_everything_was_tried(tmp_path, runs, engine, sampler):
+    made = trials_of(tmp_path, n_trials=None, budget=600)
+    engine({"y": Choice(("good", "bad")), "z": Steps(0, 4, 4)}, made, sampler)
+    assert len(runs.made) <= 4
+    assert made.seconds == 10 * len(runs.made), "what is tried again takes no time"
+    assert len({trial.score for trial in made.done}) == len(runs.made) >= 2
+
+
 def test_trials_behind_the_median_are_stopped_and_stay_so(tmp_path, runs):
     pytest.importorskip("optuna", reason="needs the extra recbole-pixel[tune]")
     made = trials_of(tmp_path)
