@@ -66,6 +66,12 @@ class ColdCalibration:
         scale = torch.where(is_spread, warm_deviation / deviation, 1.0)
         return Line(scale, warm_mean - mean * scale, warm_deviation)
 
+    def of(self, scores: Tensor) -> Tensor:
+        """The calibrated scores of (B, N), of which those that are not ranked are -inf."""
+        if not self.changes:
+            return scores
+        return torch.where(self.is_cold.to(scores.device), self.line(scores).at(scores, self.offset), scores)
+
     def ranks_by_offset(self, scores: Tensor, targets: Tensor, line: Line, offsets: tuple[float, ...]) -> Tensor:
         """Rank of each target at each offset, from 0, ties broken at their middle.
 

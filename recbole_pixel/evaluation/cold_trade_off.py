@@ -59,5 +59,6 @@ def _warm_hits(trainer: Any, test: Any, calibration: ColdCalibration) -> tuple[T
 
 def _ranks(blocks: ScoreBlocks, rows: Tensor, targets: Tensor, calibration: ColdCalibration) -> Tensor:
     """Ranks of some targets, (E,), at each offset: (E, S)."""
-    scores = blocks.block(rows, slice(0, blocks.shape[1]))
+    users, places = rows.unique(return_inverse=True)  # a user may have several targets; a block has each row once
+    scores = blocks.block(users, slice(0, blocks.shape[1]))[places]
     return calibration.ranks_by_offset(scores, targets, calibration.line(scores), OFFSETS)

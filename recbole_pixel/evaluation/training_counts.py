@@ -21,6 +21,7 @@ def training_counts(dataset: Any) -> np.ndarray:
     histories = getattr(dataset, "histories", None)
     if histories is not None and hasattr(dataset, "item_id_list_field"):
         is_first = user_starts(histories.users) == np.arange(len(histories.users))
+        is_first &= np.bincount(histories.users)[histories.users] > 1  # who has but one is in no row
         items = np.append(items, histories.items[np.flatnonzero(is_first)])
     return np.bincount(items, minlength=dataset.item_num).astype(np.int64)
 

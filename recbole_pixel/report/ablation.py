@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
+from recbole_pixel.report.chances import times_chance
 from recbole_pixel.report.runs import Run, spread
 from recbole_pixel.result_table import markdown_table
 
@@ -77,11 +78,8 @@ def ablation_table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         cells = [spread([entry["test"][name] for entry in runs]) for name in metrics]
         if is_cold:
             among = [entry["cold"]["cold"] for entry in runs if "cold" in entry]
-            cells += [spread([cold["hit@10"] for cold in among]), _of_chance(among)]
+            hits = [cold["hit@10"] for cold in among if cold["hit@10"] is not None]
+            cells += [spread(hits), times_chance(among)]
         trained = f"{runs[0]['parameters']['trained']:,}"
         rows.append([label, *cells, trained, f"{mean(entry['seconds'] for entry in runs):.0f}"])
     return markdown_table(rows)
-
-
-def _of_chance(among: Sequence[Mapping[str, float]]) -> str:
-    return f"{mean(cold['hit@10'] / cold['chance'] for cold in among):.2f}" if among else ""

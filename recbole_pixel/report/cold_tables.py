@@ -8,6 +8,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from recbole_pixel.evaluation.cold_cases import ColdCases
+from recbole_pixel.report.chances import times_chance
 from recbole_pixel.report.cold_intervals import Interval, over_users, split_differences, t_interval
 from recbole_pixel.result_table import markdown_table
 
@@ -79,17 +80,20 @@ def _rows_table(found: Mapping[str, Sequence[SplitRun]]) -> str:
             rows.append([label, "failed", *[""] * (len(head) - 2)])
             continue
         cold, among_all = ([run.entry["cold"][name] for run in runs] for name in ("cold", "all"))
+        if any(one["hit@10"] is None for one in cold):
+            rows.append([label, "no occurrences of cold items", *[""] * (len(head) - 2)])
+            continue
         hits = [one["hit@10"] for one in cold]
         rows.append(
             [
                 label,
                 f"{mean(hits):.4f}",
                 _range(t_interval(hits)),
-                f"{mean(one['hit@10'] / one['chance'] for one in cold):.2f}",
+                times_chance(cold),
                 f"{mean(one['ndcg@10'] for one in cold):.4f}",
                 " ".join(f"{hit:.3f}" for hit in hits),
                 f"{mean(one['hit@10'] for one in among_all):.4f}",
-                f"{mean(one['hit@10'] / one['chance'] for one in among_all):.2f}",
+                times_chance(among_all),
                 f"{mean(run.entry['test'][metric] for run in runs):.4f}",
             ]
         )

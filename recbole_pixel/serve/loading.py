@@ -16,6 +16,7 @@ from recbole.data import create_dataset
 from recbole.utils import get_model, init_seed
 
 from recbole_pixel.checkpoint import check_rows
+from recbole_pixel.evaluation.cold_mask import calibration_of
 from recbole_pixel.quick_start import prepare_data
 from recbole_pixel.serve.checkpoints import opened_checkpoint, serving_config
 from recbole_pixel.serve.histories import UserHistories, check_kind, known_histories
@@ -62,7 +63,9 @@ def load(
     dataset = parts[0]
     check_rows(contents, dataset, checkpoint)
     _load_weights(model, contents, Path(checkpoint))
-    scorer = Scorer(model, dataset, config["device"])
+    cold = getattr(dataset, "cold", None)
+    calibrate = None if cold is None else calibration_of(config, cold).of
+    scorer = Scorer(model, dataset, config["device"], calibrate)
     users, items = (
         Tokens(kind, dataset.field2id_token[field])
         for kind, field in (("user", dataset.uid_field), ("item", dataset.iid_field))

@@ -114,7 +114,7 @@ class Recommender:
         found: list[Recommendation] = []
         for rows, histories in self._users.batches(ids):
             scores = self._scorer.scores(rows, histories)
-            best = best_items(scores, topk, histories if exclude_history else None, allowed)
+            best = best_items(scores, topk, histories if exclude_history else None, allowed, self._scorer.calibrate)
             found += self._named(self._users.tokens.of(rows), best)
         return found
 
@@ -146,7 +146,8 @@ class Recommender:
         found: list[Recommendation] = []
         for first in range(0, len(rows), self._scorer.rows_at_once):
             some = UserHistories.of_rows(rows[first : first + self._scorer.rows_at_once])
-            best = best_items(self._scorer.scores(None, some), topk, some if exclude_history else None, allowed)
+            scores, without = self._scorer.scores(None, some), some if exclude_history else None
+            best = best_items(scores, topk, without, allowed, self._scorer.calibrate)
             found += self._named([""] * len(some.start), best)
         return found
 

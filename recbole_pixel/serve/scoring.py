@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,9 +29,13 @@ class Scorer:
         model: of ours or of RecBole, with its weights, on its device.
         dataset: gives the names of its fields.
         device: where the model lies.
+        calibrate: what lets items compete that were held out of the training, if anything does.
     """
 
-    def __init__(self, model: Any, dataset: Any, device: torch.device) -> None:
+    def __init__(
+        self, model: Any, dataset: Any, device: torch.device, calibrate: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self.calibrate = calibrate
         self.model, self.device, self._dataset = model.eval(), device, dataset
         self.n_items = int(dataset.item_num)
         self.is_sequential = isinstance(model, SequentialRecommender)

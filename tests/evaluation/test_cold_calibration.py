@@ -11,7 +11,8 @@ from worlds import random_rows, write_inter
 
 from recbole_pixel.config_files import SettingError
 from recbole_pixel.evaluation.cold_calibration import Calibrated, ColdCalibration
-from recbole_pixel.evaluation.score_blocks import Whole
+from recbole_pixel.evaluation.cold_trade_off import _ranks
+from recbole_pixel.evaluation.score_blocks import MaskedPairs, Whole
 from recbole_pixel.quick_start import run
 from recbole_pixel.result_table import result_lines
 
@@ -110,3 +111,11 @@ def test_a_run_tells_what_other_offsets_would_have_given(model, kind, tmp_path, 
 def test_another_calibration_is_refused(settings):
     with pytest.raises(SettingError, match="cold_calibration is 'standart', expected one of none, standard"):
         run("PixelSASRec", "w", settings={**settings, "cold_calibration": "standart"})
+
+
+def test_every_target_of_a_user_is_ranked_behind_the_same_mask():
+    masked = MaskedPairs(Whole(torch.arange(12.0).view(2, 6)), torch.tensor([0, 1]), torch.tensor([5, 4]), -torch.inf)
+    rows, targets = torch.tensor([0, 0, 1]), torch.tensor([3, 1, 3])
+    calibration = ColdCalibration(torch.tensor([False] * 5 + [True]))
+    ranks = _ranks(masked, rows, targets, calibration)
+    assert ranks[:, 0].tolist() == [1, 3, 1], "item 5 of the first user and 4 of the second are not ranked"

@@ -63,6 +63,14 @@ def test_cold_items_are_part_of_what_users_consumed(recommender):
     assert all(len(whole.history(user)) > len(warm.history(user)) for user in warm.users if user.startswith("u"))
 
 
+def test_cold_items_are_lifted_as_in_the_runs_test(recommender):
+    plain, lifted = (recommender("PixelSASRec:id", cold_items=0.2, **own) for own in ({}, {"cold_offset": 1000.0}))
+    warm = set(plain.items) - {item for answer in lifted.recommend(topk=2) for item in answer.items}
+    assert 24 - len(warm) <= round(24 * 0.2), "none but those held out are first now"
+    first = plain.recommend(topk=2)
+    assert any(item in warm for answer in first for item in answer.items)
+
+
 def test_consumed_items_are_left_out_and_candidates_are_kept_to(recommender):
     answering = recommender("PixelSASRec:image")
     every = answering.recommend("u0", topk=99)[0]
