@@ -87,13 +87,19 @@ def kept_result(result: Mapping[str, Any], trained: Trained) -> dict[str, Any]:
     return {
         **result,
         "date": time.strftime("%Y-%m-%d %H:%M"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "valid_metric": str(config["valid_metric"]).lower(),
         "valid_metric_bigger": bool(config["valid_metric_bigger"]),
         "split": split_mark(trained),
         "settings": plain_config(config),
         "changed": changed_settings(config),
     }
+
+
+def command_line() -> str:
+    """How this process was started."""
+    name = Path(sys.argv[0]).name
+    return shlex.join([*(["python", "-m", "recbole_pixel"] if name == "__main__.py" else [name]), *sys.argv[1:]])
 
 
 def write_page(folder: Path, result: Mapping[str, Any], trained: Trained) -> Path:

@@ -104,10 +104,10 @@ def row_label(result: Mapping[str, Any]) -> str:
     """What a run is called in a table: model, tower, and what makes it a control."""
     tower, settings = result["item_tower"], result.get("settings") or {}
     words = [result["model"], *([] if tower is None else [TOWERS.get(tower, tower)])]
-    if tower is not None and settings.get("shuffle_images"):
-        words.append("pictures shuffled" if tower != "features" else "shuffled")
-    if tower is not None and settings.get("shuffle_texts"):
-        words.append("texts shuffled")
+    for key, part in (("shuffle_images", "pictures"), ("shuffle_texts", "texts")):
+        if tower is not None and settings.get(key):
+            is_all = words[-1] in (part, TOWERS["features"])
+            words.append(f"{words.pop() if is_all else part} shuffled")
     if tower in ("image", "image_text") and settings.get("encoder_weights") == "random":
         words.append("random encoder")
     if not result.get("mask_history", True):

@@ -89,7 +89,8 @@ def test_a_sprite_places_pictures_by_percent():
 
 def test_rows_say_what_a_run_is_a_control_for():
     result = {"model": "PixelSASRec", "item_tower": "image", "settings": {"shuffle_images": True}}
-    assert row_label(result) == "PixelSASRec, pictures, pictures shuffled"
+    assert row_label(result) == "PixelSASRec, pictures shuffled"
+    assert row_label({**result, "item_tower": "image_text"}) == "PixelSASRec, pictures and texts, pictures shuffled"
     assert row_label({"model": "Pop", "item_tower": None}) == "Pop"
     assert row_label({**result, "item_tower": "id", "settings": {}, "mask_history": False}) == (
         "PixelSASRec, ID twin, histories not masked"

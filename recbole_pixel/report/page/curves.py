@@ -82,7 +82,7 @@ def line_plot(name: str, pairs: Sequence[Sequence[float]], best: int | None) -> 
     low, high = up[0], up[-1]
 
     def place(epoch: float, value: float) -> tuple[float, float]:
-        across = (epoch - epochs[0]) / max(1, epochs[-1] - epochs[0])
+        across = (epoch - epochs[0]) / (epochs[-1] - epochs[0]) if len(epochs) > 1 else 0.5
         share = (value - low) / (high - low)
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
