@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.utils import EvaluatorType
 from torch import Tensor
 
 from recbole_pixel.data.cold import ColdItems
@@ -91,7 +90,7 @@ class ColdMaskMixin:
 
     def _neg_sample_batch_eval(self, batched_data: Any) -> Any:
         interaction, scores, *positives = super()._neg_sample_batch_eval(batched_data)  # type: ignore[misc]
-        ranks = self.config["eval_type"] == EvaluatorType.RANKING  # type: ignore[attr-defined]
-        if ranks and self._validates and self._cold is not None:
+        are_ranked = scores.dim() == 2  # AUC and the like need a score of each sampled pair
+        if are_ranked and self._validates and self._cold is not None:
             scores[:, torch.from_numpy(self._cold.is_cold)] = -torch.inf
         return interaction, scores, *positives
