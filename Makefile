@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq
 STAMP := $(VENV)/.installed
 
-.PHONY: install test lint typecheck demo conformance test-matrix clean help
+.PHONY: install test lint typecheck demo docs conformance test-matrix clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,10 @@ typecheck: install  ## check types
 
 demo: install  ## install, then pictures in, a trained and evaluated PixelSASRec out; DEMO_ARGS="--epochs 2" for less
 	$(BIN)/recbole-pixel demo $(DEMO_ARGS)
+
+docs: install  ## build the API reference, build/docs/index.html, from the docstrings
+	$(PIP) install --editable '.[docs]' $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+	$(BIN)/python docs/reference.py build/docs
 
 conformance: install  ## run RecBole's own tests with the plugin; RECBOLE_CHECKOUT=folder of its 1.2.1 source
 	RECBOLE_CHECKOUT="$(RECBOLE_CHECKOUT)" $(BIN)/python -m pytest -q tests/conformance
