@@ -10,6 +10,7 @@ follows a page (``page_runner.py``).
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -22,6 +23,7 @@ LONGEST_REQUEST = 2**20
 def serve(path: str) -> None:
     """Forks for each request; the child answers with its exit code."""
     _import_what_takes_long()
+    gc.freeze()  # a collection in a child would write to, and so copy, all that it shares
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen()
