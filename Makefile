@@ -42,7 +42,6 @@ demo: install  ## install, then pictures in, a trained and evaluated PixelSASRec
 	$(BIN)/recbole-pixel demo $(DEMO_ARGS)
 
 docs: install  ## build the API reference, build/docs/index.html, from the docstrings
-	$(PIP) install --editable '.[docs]' $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 	$(BIN)/python docs/reference.py build/docs
 
 conformance: install  ## run RecBole's own tests with the plugin; RECBOLE_CHECKOUT=folder of its 1.2.1 source
