@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., in
         asking = [sys.executable, "-S", "-E", str(WARM_PROCESS), address]
         environment = environment_with(Path(folder), asking)
         serving = [sys.executable, str(WARM_PROCESS), address]
-        server = subprocess.Popen(serving, env=environment, stdout=subprocess.PIPE, text=True)
+        server = subprocess.Popen(serving, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
         try:
             assert server.stdout is not None
             assert server.stdout.readline() == "ready\n"
@@ -49,7 +50,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., in
 
             yield started
         finally:
-            server.kill()
+            os.killpg(server.pid, signal.SIGKILL)  # and what it started, if a page was given up
             server.wait()
 
 
