@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from recbole_pixel.commands.run_options import add_data_options, add_jobs_option, check_jobs, row_labels
+
 
 def add_parser(subparsers: Any) -> None:
     """Adds the command."""
@@ -19,12 +21,11 @@ def add_parser(subparsers: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--model", "-m", default="PixelSASRec", help="default: %(default)s")
-    parser.add_argument("--dataset", "-d", required=True, help="name of a folder under data_path (dataset_atomic/)")
-    parser.add_argument("--config_files", default="", help="YAML files or presets, separated by spaces")
+    add_data_options(parser)
     parser.add_argument("--seeds", default="1", metavar="1,2,3", help="each row is run with all (default: %(default)s)")
     parser.add_argument("--rows", metavar="A;B", help="only these rows, such as 'text;text shuffled'")
     parser.add_argument("--results", type=Path, help="where results are kept (default: result/ablate-DATASET.jsonl)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a share of the cores each (default: 1)")
+    add_jobs_option(parser)
     parser.set_defaults(func=run, takes_settings=True)
 
 
@@ -36,10 +37,10 @@ def run(namespace: argparse.Namespace) -> int:
     from recbole_pixel.report.kept_runs import KeptRuns
     from recbole_pixel.report.runs import parse_seeds, plan_jobs, reason, run_jobs
 
-    if namespace.jobs < 1:
-        raise ValueError(f"--jobs is {namespace.jobs}; expected at least 1")
-    rows = None if namespace.rows is None else [label.strip() for label in namespace.rows.split(";")]
-    planned = planned_runs(namespace.model, parse_seeds(namespace.seeds), parse_settings(namespace.settings), rows)
+    check_jobs(namespace)
+    planned = planned_runs(
+        namespace.model, parse_seeds(namespace.seeds), parse_settings(namespace.settings), row_labels(namespace)
+    )
     jobs, refused = plan_jobs(planned, namespace.dataset, namespace.config_files.split(), EXPECTED)
     runs = KeptRuns(namespace.results or Path("result") / f"ablate-{namespace.dataset}.jsonl", ("key",))
     outcome = run_jobs(jobs, runs, namespace.jobs, EXPECTED)

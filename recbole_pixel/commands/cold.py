@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from recbole_pixel.commands.run_options import add_data_options, add_jobs_option, check_jobs, row_labels
+
 
 def add_parser(subparsers: Any) -> None:
     """Adds the command."""
@@ -19,14 +21,13 @@ def add_parser(subparsers: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--model", "-m", default="PixelSASRec", help="default: %(default)s")
-    parser.add_argument("--dataset", "-d", required=True, help="name of a folder under data_path (dataset_atomic/)")
-    parser.add_argument("--config_files", default="", help="YAML files or presets, separated by spaces")
+    add_data_options(parser)
     parser.add_argument(
         "--splits", default="11,12,13,14,15", metavar="11,12", help="fixed in advance (default: %(default)s)"
     )
     parser.add_argument("--rows", metavar="A;B", help='such as "text;text shuffled" (default: id;image;image shuffled)')
     parser.add_argument("--out", type=Path, help="folder of runs and table (default: result/cold/DATASET)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a share of the cores each (default: 1)")
+    add_jobs_option(parser)
     parser.set_defaults(func=run, takes_settings=True)
 
 
@@ -36,12 +37,15 @@ def run(namespace: argparse.Namespace) -> int:
     from recbole_pixel.commands.train import parse_settings
     from recbole_pixel.report.cold_protocol import planned_splits
     from recbole_pixel.report.cold_tables import cold_report
-    from recbole_pixel.report.runs import plan_jobs, reason
+    from recbole_pixel.report.runs import parse_numbers, plan_jobs, reason
 
-    if namespace.jobs < 1:
-        raise ValueError(f"--jobs is {namespace.jobs}; expected at least 1")
-    rows = None if namespace.rows is None else [label.strip() for label in namespace.rows.split(";")]
-    planned = planned_splits(namespace.model, _splits(namespace.splits), parse_settings(namespace.settings), rows)
+    check_jobs(namespace)
+    planned = planned_splits(
+        namespace.model,
+        parse_numbers(namespace.splits, "--splits", "split"),
+        parse_settings(namespace.settings),
+        row_labels(namespace),
+    )
     jobs, refused = plan_jobs(planned, namespace.dataset, namespace.config_files.split(), EXPECTED)
     folder = namespace.out or Path("result") / "cold" / namespace.dataset
     outcome = _make(jobs, folder, namespace.jobs, EXPECTED)
@@ -59,14 +63,10 @@ def run(namespace: argparse.Namespace) -> int:
 def _make(jobs: Any, folder: Path, n_jobs: int, expected: Any) -> Any:
     from functools import partial
 
-    from recbole_pixel.report.kept_runs import KeptRuns
     from recbole_pixel.report.runs import run_jobs
-    from recbole_pixel.report.tested import make_tested, per_user_file
+    from recbole_pixel.report.tested import kept_tested, make_tested
 
-    runs = KeptRuns(folder / "runs.jsonl", ("key",))
-    for job in jobs:
-        if not per_user_file(folder, job.key).is_file():
-            runs.forget(job.key)
+    runs = kept_tested(folder, {job.key for job in jobs})
     return run_jobs(jobs, runs, n_jobs, expected, partial(make_tested, folder=folder))
 
 
@@ -80,13 +80,3 @@ def _by_row(labels: Any, outcome: Any, folder: Path) -> dict[str, list[Any]]:
     for one, entry in outcome.kept:
         found[one.label].append(SplitRun(one.seed, entry, read_cold_cases(per_user_file(folder, entry["key"]))))
     return found
-
-
-def _splits(text: str) -> list[int]:
-    try:
-        splits = [int(split) for split in text.split(",")]
-    except ValueError:
-        raise ValueError(f"--splits is {text!r}; expected numbers between commas, such as 11,12,13") from None
-    if len(set(splits)) < len(splits):
-        raise ValueError(f"--splits is {text!r}: a split that stands twice would count twice")
-    return splits

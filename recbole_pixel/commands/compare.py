@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_pixel.commands.run_options import add_data_options, add_jobs_option, check_jobs
+
 
 def add_parser(subparsers: Any) -> None:
     """Adds the command."""
@@ -22,14 +24,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--models", "-m", required=True, metavar="A,B:id,C", help="PixelSASRec,PixelSASRec:id,SASRec,Pop"
     )
-    parser.add_argument("--dataset", "-d", required=True, help="name of a folder under data_path (dataset_atomic/)")
-    parser.add_argument("--config_files", default="", help="YAML files or presets, separated by spaces")
+    add_data_options(parser)
     parser.add_argument("--seeds", default="1,2,3", metavar="1,2,3", help="of each model's runs (default: %(default)s)")
     parser.add_argument("--metric", help="what the best is best in (default: valid_metric, ndcg@10)")
     parser.add_argument("--reference", help="the model that others are tested against, or best (default: the first)")
     parser.add_argument("--test", choices=("t", "wilcoxon"), default="t", help="what † goes by (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder of runs and tables (default: result/compare/DATASET)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a share of the cores each (default: 1)")
+    add_jobs_option(parser)
     parser.set_defaults(func=run, takes_settings=True)
 
 
@@ -39,8 +40,7 @@ def run(namespace: argparse.Namespace) -> int:
     from recbole_pixel.report.entries import parse_entries
     from recbole_pixel.report.runs import Run, parse_seeds, plan_jobs
 
-    if namespace.jobs < 1:
-        raise ValueError(f"--jobs is {namespace.jobs}; expected at least 1")
+    check_jobs(namespace)
     entries, seeds = parse_entries(namespace.models), parse_seeds(namespace.seeds)
     shared = parse_settings(namespace.settings)
     for own in (shared, *(entry.settings for entry in entries)):
@@ -81,7 +81,7 @@ def _run(namespace: argparse.Namespace, jobs: Sequence[Any], folder: Path, metri
 
     from recbole_pixel.report.kept_runs import KeptRuns
     from recbole_pixel.report.runs import run_jobs
-    from recbole_pixel.report.tested import make_tested, per_user_file
+    from recbole_pixel.report.tested import kept_tested, make_tested
 
     keys = {job.key for job in jobs}
 
@@ -90,14 +90,11 @@ def _run(namespace: argparse.Namespace, jobs: Sequence[Any], folder: Path, metri
         done = f"{entry['seconds']:.0f} s ({n_kept()} of {len(keys)})"
         print(f"{entry['label']}, seed {entry['seed']}: {score}, {done}", flush=True)
 
-    runs = KeptRuns(folder / "runs.jsonl", ("key",), say)
+    runs = kept_tested(folder, keys, say)
 
     def n_kept() -> int:
         return sum(runs.get(key) is not None for key in keys)
 
-    for key in keys:
-        if not per_user_file(folder, key).is_file():
-            runs.forget(key)
     if n_kept():
         print(f"{n_kept()} of {len(keys)} runs are kept in {runs.path}")
     try:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_pixel.commands.run_options import add_data_options
+
 TRIALS = 20
 
 
@@ -24,8 +26,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--models", "--model", "-m", required=True, metavar="A,B:id", help="as `recbole-pixel compare`'s"
     )
-    parser.add_argument("--dataset", "-d", required=True, help="name of a folder under data_path (dataset_atomic/)")
-    parser.add_argument("--config_files", default="", help="YAML files or presets, separated by spaces")
+    add_data_options(parser)
     parser.add_argument(
         "--space",
         action="append",

@@ -188,18 +188,28 @@ def reason(error: Exception) -> str:
 
 
 def parse_seeds(text: str) -> list[int]:
+    """The numbers of ``--seeds``; see :func:`parse_numbers`."""
+    return parse_numbers(text, "--seeds", "seed")
+
+
+def parse_numbers(text: str, option: str, one: str) -> list[int]:
     """Numbers between commas.
+
+    Args:
+        text: given.
+        option: by which.
+        one: what each of them is.
 
     Raises:
         ValueError: something else, or a number twice.
     """
     try:
-        seeds = [int(seed) for seed in text.split(",")]
+        numbers = [int(number) for number in text.split(",")]
     except ValueError:
-        raise ValueError(f"--seeds is {text!r}; expected numbers between commas, such as 1,2,3") from None
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"--seeds is {text!r}: a seed that stands twice would count twice")
-    return seeds
+        raise ValueError(f"{option} is {text!r}; expected numbers between commas, such as 1,2,3") from None
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"{option} is {text!r}: a {one} that stands twice would count twice")
+    return numbers
 
 
 def spread(values: Sequence[float], sign: str = "±") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from recbole_pixel.evaluation.per_user import PerUser, read_per_user
+from recbole_pixel.report.kept_runs import KeptRuns, print_json
 from recbole_pixel.report.runs import Job, make_run
 
 
@@ -23,6 +24,15 @@ def make_tested(job: Job, folder: Path) -> dict[str, Any]:
     path = per_user_file(folder, job.key)
     entry = make_run(job, per_user=str(path))
     return {**entry, "cases": cases_digest(read_per_user(path))}
+
+
+def kept_tested(folder: Path, keys: Iterable[str], say: Callable[[Mapping[str, Any]], None] = print_json) -> KeptRuns:
+    """The runs kept below ``folder``; of ``keys``, those whose users' results are gone are to be made anew."""
+    runs = KeptRuns(folder / "runs.jsonl", ("key",), say)
+    for key in keys:
+        if not per_user_file(folder, key).is_file():
+            runs.forget(key)
+    return runs
 
 
 def cases_digest(found: PerUser) -> str:
