@@ -20,7 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from recbole_pixel._compat_checkpoint import trust_own_checkpoints, trust_pretrained_models
+from recbole_pixel._compat_checkpoint import (
+    open_checkpoints_on_trust,
+    open_pretrained_models_on_trust,
+    open_saved_data_on_trust,
+)
 from recbole_pixel._compat_pandas import (
     count_elements_of_sequences,
     fill_empty_sequences,
@@ -28,6 +32,7 @@ from recbole_pixel._compat_pandas import (
     pandas_warnings,
     warn_of_untried_pandas,
 )
+from recbole_pixel._compat_settings import evaluate_no_settings
 from recbole_pixel._replacing import Overlay, replace_once, stubbed
 
 
@@ -40,8 +45,10 @@ def apply() -> None:
     count_every_interaction()
     import_quick_start()
     set_numpy_aliases_of_config()
-    trust_own_checkpoints()
-    trust_pretrained_models()
+    evaluate_no_settings()
+    open_checkpoints_on_trust()
+    open_pretrained_models_on_trust()
+    open_saved_data_on_trust()
     fill_missing_values()
     fill_empty_sequences()
     count_elements_of_sequences()

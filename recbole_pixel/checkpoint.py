@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from typing import Any
 import torch
 
 from recbole_pixel._replacing import swapped
+from recbole_pixel.foreign_pickles import LEFT_BEHIND
+from recbole_pixel.whole_files import check_whole, save_whole, starts_as_archive
 
 FORMAT = "recbole_pixel/1"
 
@@ -58,7 +59,7 @@ def restore_config(settings: dict[str, Any]) -> Any:
     from recbole.config import Config
 
     with _no_arguments():
-        return Config(model=settings["model"], dataset=settings["dataset"], config_dict=dict(settings))
+        return Config(model=settings["model"], dataset=settings["dataset"], config_dict={**settings, **LEFT_BEHIND})
 
 
 @contextmanager
@@ -93,27 +94,28 @@ def check_rows(checkpoint: dict[str, Any], dataset: Any, path: str | Path) -> No
 
 
 def write_checkpoint(state: dict[str, Any], path: str | Path) -> None:
-    """Saves ``state`` under a temporary name and renames it: a reader never meets half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        torch.save({"format": FORMAT, **state}, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Saves ``state`` under a temporary name and renames it: a reader never meets half a file.
+
+    Raises:
+        OSError: it cannot be written; what was there before is as it was.
+    """
+    save_whole({"format": FORMAT, **state}, Path(path))
 
 
 def read_checkpoint(path: str | Path, device: Any = "cpu") -> dict[str, Any]:
-    """A checkpoint's contents; RecBole's own pickles are opened as ``_compat`` says.
+    """A checkpoint's contents; RecBole's own pickles are opened where they are trusted.
 
     Raises:
         FileNotFoundError: there is no such file.
+        DamagedFileError: it is torn, or not what was written.
+        UntrustedPickleError: it is a pickle that this process did not write.
     """
     from recbole_pixel._compat_checkpoint import load_recbole_checkpoint
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
+    if starts_as_archive(Path(path)):
+        check_whole(Path(path))
     return load_recbole_checkpoint(path, map_location=device)
 
 

@@ -200,6 +200,7 @@ def _register_quick_start() -> None:
     import recbole.quick_start.quick_start as quick_start
 
     from recbole_pixel.checkpoint import opening_our_checkpoint
+    from recbole_pixel.foreign_pickles import trusting
     from recbole_pixel.model.multimodal_recommender.learnt_state import LearntState
     from recbole_pixel.model.pixel_mixin import PixelMixin
 
@@ -208,8 +209,8 @@ def _register_quick_start() -> None:
     def get_flops(model: Any, *args: Any, **kwargs: Any) -> Any:
         return 0 if isinstance(model, (PixelMixin, LearntState)) else count(model, *args, **kwargs)
 
-    def load_data_and_model(model_file: str) -> Any:
-        with opening_our_checkpoint(model_file):
+    def load_data_and_model(model_file: str, trust_checkpoint: bool = False) -> Any:
+        with trusting(trust_checkpoint), opening_our_checkpoint(model_file):
             return load(model_file)
 
     replace_once(quick_start, "get_flops", get_flops)

@@ -9,6 +9,7 @@ from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
 from recbole_pixel.evaluation.cold_mask import ColdMaskMixin
 from recbole_pixel.evaluation.collector import BlockCollector
 from recbole_pixel.evaluation.lazy_scores import LazyProducts
+from recbole_pixel.foreign_pickles import TRUST, trusting
 
 
 class HistoryMaskMixin(ColdMaskMixin):
@@ -42,7 +43,8 @@ class HistoryMaskMixin(ColdMaskMixin):
 
     def _load_best(self, path: str) -> None:
         trainer: Any = self
-        checkpoint = read_checkpoint(path, trainer.device)
+        with trusting(trainer.config[TRUST]):
+            checkpoint = read_checkpoint(path, trainer.device)
         trainer.model.load_state_dict(checkpoint["state_dict"])
         trainer.model.load_other_parameter(checkpoint.get("other_parameter"))
         trainer.logger.info(f"Loading model structure and parameters from {path}")

@@ -11,6 +11,7 @@ from recbole.utils import get_model, init_seed
 from recbole_pixel.checkpoint import check_rows
 from recbole_pixel.evaluation.final import evaluate_test
 from recbole_pixel.evaluation.per_user import PerUser, read_per_user
+from recbole_pixel.foreign_pickles import TRUST
 from recbole_pixel.quick_start import Trained, prepare_data, trainer_class, versions
 from recbole_pixel.registry import is_pixel_model
 from recbole_pixel.report.reporting import keep, write_page
@@ -72,7 +73,7 @@ def _run_of(checkpoint: Path, result_dir: Path) -> KeptRun | None:
 
 def _opened(checkpoint: Path, settings: Mapping[str, Any], trust: bool) -> Trained:
     """Model and data of a checkpoint, as :func:`recbole_pixel.load` makes them."""
-    contents = opened_checkpoint(checkpoint, trust)
+    contents = opened_checkpoint(checkpoint, trust or settings.get(TRUST) is True)
     config = serving_config(contents, None, None, settings)
     init_seed(config["seed"], config["reproducibility"])
     _, train, valid, test = prepare_data(config)

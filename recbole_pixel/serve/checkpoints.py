@@ -16,6 +16,7 @@ import torch
 from recbole_pixel.checkpoint import is_ours, read_checkpoint, starting_from_itself
 from recbole_pixel.config import check_dataset, check_model, check_settings
 from recbole_pixel.config_files import nearest
+from recbole_pixel.foreign_pickles import LEFT_BEHIND, trusting
 
 NOT_TRAINING: dict[str, Any] = {"compile": False, "state": "WARNING"}
 """Settings that a run needs and an answer does not."""
@@ -48,7 +49,8 @@ def opened_checkpoint(path: str | Path, trust: bool) -> dict[str, Any]:
                 f"{path} is a checkpoint of RecBole's own: a pickle, which can run any code. If you made it yourself, "
                 f"say so: trust=True, or --trust"
             ) from None
-        contents = read_checkpoint(path)
+        with trusting(True):
+            contents = read_checkpoint(path)
     except (RuntimeError, EOFError, OSError, KeyError) as error:
         raise ValueError(f"{path} is damaged ({error}); copy it again, or train again") from error
     if not isinstance(contents, dict) or not {"config", "state_dict"} <= contents.keys():
@@ -96,7 +98,7 @@ def serving_config(
 def _our_config(saved: Mapping[str, Any], changed: Mapping[str, Any]) -> Any:
     from recbole_pixel.command_config import CommandConfig
 
-    merged = {**saved, **NOT_TRAINING, **changed}
+    merged = {**saved, **NOT_TRAINING, **LEFT_BEHIND, **changed}
     if merged.get("stage") is not None:  # of PixRec: which other data and adapters its training began with
         merged["stage"] = "single"
     check_model(merged["model"])

@@ -17,6 +17,7 @@ from recbole.utils import get_model, init_seed
 
 from recbole_pixel.checkpoint import check_rows
 from recbole_pixel.evaluation.cold_mask import calibration_of
+from recbole_pixel.foreign_pickles import TRUST
 from recbole_pixel.quick_start import prepare_data
 from recbole_pixel.serve.checkpoints import opened_checkpoint, serving_config
 from recbole_pixel.serve.histories import UserHistories, check_kind, known_histories
@@ -48,14 +49,14 @@ def load(
         history: what users are known to have consumed. ``all``: every interaction of the dataset; ``train``: those
             before their first test target, so that scores are those of the run's test evaluation.
         settings: in the place of the run's, such as ``images`` or ``cache_dir``.
-        trust: open a checkpoint that is a pickle, and may run any code.
+        trust: open a checkpoint that is a pickle, and may run any code; as ``trust_checkpoint`` among the settings.
 
     Raises:
         FileNotFoundError: there is no such checkpoint, or its dataset is not there.
         ValueError: the checkpoint is torn, is a pickle and not trusted, or does not fit the dataset.
     """
     check_kind(history)
-    contents = opened_checkpoint(checkpoint, trust)
+    contents = opened_checkpoint(checkpoint, trust or (settings or {}).get(TRUST) is True)
     config = serving_config(contents, data_path, device, settings or {})
     with _own_randomness():
         parts, model = _rebuilt(config)
