@@ -53,6 +53,11 @@ class IDTower(Tower, nn.Embedding):
         """Vectors of ``ids``: any shape (...) to (..., D)."""
         return self._look_up(ids, super().forward)
 
+    @property
+    def kept_table(self) -> Tensor:
+        """The vectors of all items, (N, D)."""
+        return self.weight.detach()
+
     def candidates(self) -> Tensor:
         """Vectors of the step's candidates, (U, D); of all items, (N, D), outside of a step."""
         return self.weight if self.catalogue is None else self.catalogue.vectors
@@ -231,6 +236,11 @@ class ItemTower(Tower):
         own = torch.arange(1, self.num_embeddings)
         for ids in (own[share(len(own))] if self.shares_table else own).split(self.chunk):
             yield ids.to(self.device), self.inputs.fetch(ids).to(self.device)
+
+    @property
+    def kept_table(self) -> Tensor | None:
+        """The vectors kept for evaluation, (N, D); None where there are none."""
+        return self._table
 
     def drop_table(self) -> None:
         """Forgets the vectors kept for evaluation."""

@@ -74,8 +74,9 @@ def run(
         ``model``, ``dataset``, ``seed``, ``mask_history``, ``best_valid``, ``test`` (metric to value), ``popularity``
         (the same by how often targets were consumed in training), ``checkpoint``, ``parameters``,
         ``seconds_per_epoch``, ``pictures_per_epoch``, ``curves`` (``loss`` of each epoch, summed over its steps, and
-        ``valid``, the validation metric: lists of epoch and value), ``versions``, ``cold`` where items were held out,
-        and ``pretrained`` (what was loaded and what was not) where weights of another run were.
+        ``valid``, the validation metric: lists of epoch and value), ``warnings`` (what was noticed in training:
+        :class:`~recbole_pixel.health.notes.Note` as a dict each), ``versions``, ``cold`` where items were held out, and
+        ``pretrained`` (what was loaded and what was not) where weights of another run were.
 
     Raises:
         SettingError, FileNotFoundError, LookupError: as the settings or the data deserve; the message says what to do.
@@ -126,6 +127,7 @@ def _run(config: Any, saved: bool, watch: Callable[[int, float], None] | None) -
         "parameters": count_parameters(network.parameters()),
         **_cost(trainer, seconds),
         "curves": curves(trainer.train_loss_dict, validated),
+        "warnings": trainer.notes.plain() if hasattr(trainer, "notes") else [],
         "versions": versions(),
     }
     if getattr(trainer, "pretrained", None) is not None:

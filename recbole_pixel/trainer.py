@@ -20,6 +20,7 @@ from recbole_pixel.distributed import from_first, gather_on_host, is_first, sum_
 from recbole_pixel.encoder.precision import autocast_type
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.evaluation.rank_shares import RankShares
+from recbole_pixel.health.watching import WatchedTraining
 from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.parallel import averaged_over_ranks
 from recbole_pixel.pretrained import Loaded, Pretrained, load_pretrained, rows_of_entities
@@ -28,7 +29,7 @@ from recbole_pixel.training import Accumulation, fuse, learning_rate_factor, par
 CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the device
 
 
-class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
+class PixelTrainer(WatchedTraining, RankShares, HistoryMaskMixin, Trainer):
     """Trains encoder and recommender with rates of their own; saves plain checkpoints.
 
     What RecBole's trainer does (early stopping, validation, logging) it does here too. Where several ranks train
@@ -137,6 +138,7 @@ class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
             losses = loss_func(interaction)
         loss = torch.stack(losses).sum() if isinstance(losses, tuple) else losses
         loss = loss.sum()  # RecBole's EmbLoss makes it of shape (1,)
+        self.saw_loss(losses, loss)
         loss, n_targets = self._counted(loss, interaction)
         self.accumulation.backward(loss, n_targets)
         if self.accumulation.is_full:
@@ -157,13 +159,6 @@ class PixelTrainer(RankShares, HistoryMaskMixin, Trainer):
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
-
-    def _check_nan(self, loss: torch.Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the training loss is {loss.item()}; lower learning_rate or encoder_learning_rate, "
-                f"set clip_grad_norm, or train with precision: float32"
-            )
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         if is_first():
