@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 from recbole_pixel.commands.images_download import add_download
 from recbole_pixel.commands.picture_form import add_picture_form
 from recbole_pixel.store import (
+    CheckReport,
     ImageStore,
+    array_stores,
     build_image_store,
+    check_arrays,
     check_store,
     contact_sheet,
+    is_array_store,
     open_source,
     random_tokens,
     read_items,
@@ -52,16 +57,23 @@ def _add_build(commands: Any) -> None:
 
 def _add_check(commands: Any) -> None:
     parser = commands.add_parser(
-        "check", help="find missing, corrupt, orphaned and duplicate pictures; exit code 1 if any"
+        "check", help="find missing, corrupt, orphaned and duplicate pictures and damaged caches; exit code 1 if any"
     )
-    parser.add_argument("--store", type=Path, help="the store (default: DATA_PATH/DATASET/images.lmdb)")
+    parser.add_argument(
+        "--store", type=Path, help="the store (default: DATA_PATH/DATASET/images.lmdb), or a store of arrays"
+    )
     items = parser.add_mutually_exclusive_group()
     items.add_argument("--dataset", help="dataset whose NAME.item (or NAME.inter) lists the items")
     items.add_argument("--items", type=Path, help="a .item or .inter file that lists the items")
     parser.add_argument(
         "--data_path", type=Path, default=Path("dataset_atomic"), help="where datasets are (default dataset_atomic)"
     )
-    parser.add_argument("--deep", action="store_true", help="also read the whole file against its digest")
+    parser.add_argument(
+        "--cache_dir", type=Path, help="where decoded pictures and activations are (default DATA_PATH/DATASET/cache)"
+    )
+    parser.add_argument(
+        "--deep", action="store_true", help="also compare the whole file with its digest, and every array of the caches"
+    )
     parser.add_argument("--verbose", action="store_true", help="name all items, not the first five of each kind")
     parser.add_argument("--report", type=Path, help="write everything found to this JSON file")
     parser.add_argument("--workers", type=int, help="threads that decode (default: one per core)")
@@ -104,14 +116,34 @@ def run_check(arguments: argparse.Namespace) -> int:
     """Checks the store and prints what is wrong: 0 if nothing, 1 if anything."""
     if arguments.store is None and arguments.dataset is None:
         raise ValueError("say what to check: --store PATH, or --dataset NAME for DATA_PATH/NAME/images.lmdb")
+    caches = [check_arrays(path, deep=arguments.deep) for path in _array_stores(arguments)]
+    report = _picture_report(arguments)
+    n_named = None if arguments.verbose else 5
+    print("\n".join([*([report.text(n_named)] if report else []), *(found.text(n_named) for found in caches)]))
+    if arguments.report is not None:
+        told = json.loads(report.as_json()) if report else {}
+        told["arrays"] = [found.as_dict() for found in caches]
+        arguments.report.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    return 0 if (report is None or report.is_clean) and all(found.is_clean for found in caches) else 1
+
+
+def _picture_report(arguments: argparse.Namespace) -> CheckReport | None:
+    """What the check of the pictures found; None where a store of arrays was named."""
+    if arguments.store is not None and is_array_store(arguments.store):
+        return None
     store = arguments.store or arguments.data_path / arguments.dataset / "images.lmdb"
     file = arguments.items if arguments.dataset is None else _items_file(arguments.data_path, arguments.dataset)
     items = None if file is None else read_items(file)
-    report = check_store(store, items, deep=arguments.deep, workers=arguments.workers, progress=not arguments.quiet)
-    print(report.text(None if arguments.verbose else 5))
-    if arguments.report is not None:
-        arguments.report.write_text(report.as_json(), encoding="utf-8")
-    return 0 if report.is_clean else 1
+    return check_store(store, items, deep=arguments.deep, workers=arguments.workers, progress=not arguments.quiet)
+
+
+def _array_stores(arguments: argparse.Namespace) -> list[Path]:
+    """The stores of arrays to look at: the one that was named, or the caches of the dataset."""
+    if arguments.store is not None and is_array_store(arguments.store):
+        return [arguments.store]
+    if arguments.cache_dir is not None:
+        return list(array_stores(arguments.cache_dir))
+    return [] if arguments.dataset is None else list(array_stores(arguments.data_path / arguments.dataset / "cache"))
 
 
 def run_show(arguments: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from recbole_pixel.store.array_writer import ArrayStoreWriter
 from recbole_pixel.store.build import build_image_store
 from recbole_pixel.store.build_report import BuildReport
 from recbole_pixel.store.check import CheckReport, check_store, read_items
+from recbole_pixel.store.check_arrays import ArrayCheck, array_stores, check_arrays, is_array_store
 from recbole_pixel.store.contact_sheet import contact_sheet, random_tokens
 from recbole_pixel.store.errors import MissingPictureError, PictureError, StoreError
 from recbole_pixel.store.image_store import ImageStore
@@ -21,6 +22,7 @@ from recbole_pixel.store.source_pixelrec import PixelRecSource
 
 __all__ = [
     "MEAN_TOKEN",
+    "ArrayCheck",
     "ArrayStore",
     "ArrayStoreWriter",
     "BuildReport",
@@ -35,11 +37,14 @@ __all__ = [
     "StoreError",
     "TarSource",
     "ZipSource",
+    "array_stores",
     "build_image_store",
+    "check_arrays",
     "check_store",
     "contact_sheet",
     "decode_image",
     "encode_image",
+    "is_array_store",
     "open_or_none",
     "open_source",
     "random_tokens",

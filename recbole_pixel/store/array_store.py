@@ -11,7 +11,7 @@ import json
 import mmap
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from recbole_pixel.store.array_reading import read_records, read_together, take_records
-from recbole_pixel.store.durable import check_size, read_manifest
+from recbole_pixel.store.durable import MANIFEST, check_size, read_manifest
 from recbole_pixel.store.errors import StoreError
 from recbole_pixel.store.free_memory import fits_in_memory
 
 FORMAT = "recbole_pixel.arrays.1"
 DATA, CHECKSUMS, TOKENS = "data.bin", "checksums.bin", "tokens.json"
+OPENING_TRIES = 5
 MEAN_TOKEN = "\0mean"  # token of the mean of all items, which stands in for what is missing
 
 
@@ -52,16 +53,31 @@ class ArrayStore:
 
     def __init__(self, path: str | Path, *, mapped: bool | None = None) -> None:
         self.path = Path(path).absolute()
-        manifest = read_manifest(self.path, FORMAT)
-        check_size(self.path / DATA, manifest["file_bytes"])
+        manifest = self._open()
         self.shape: tuple[int, ...] = tuple(manifest["shape"])
         self.dtype = np.dtype(manifest["dtype"])
         self.provenance: dict[str, Any] = manifest["provenance"]
         self.fingerprint: str = manifest["fingerprint"]
-        self.tokens = self._read_tokens(manifest["tokens_digest"])
         self.record_bytes = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
         self.is_mapped = fits_in_memory(manifest["file_bytes"]) if mapped is None else mapped
         self._checksums_digest: str = manifest["checksums_digest"]
+
+    def _open(self) -> dict[str, Any]:
+        """Opens the file of the arrays, reads the tokens, and returns the manifest: all three of one store."""
+        for tries_left in reversed(range(OPENING_TRIES)):
+            manifest = read_manifest(self.path, FORMAT)
+            _check_fingerprint(self.path, manifest)
+            try:
+                check_size(self.path / DATA, manifest["file_bytes"])
+                # Read by pread only, which has no file offset: a forked child may share the handle.
+                self._file = open(self.path / DATA, "rb", buffering=0)  # noqa: SIM115 - lives as long as the object
+                self.tokens = self._read_tokens(manifest["tokens_digest"])
+            except (StoreError, FileNotFoundError):
+                if not tries_left or read_manifest(self.path, FORMAT) == manifest:
+                    raise
+            if read_manifest(self.path, FORMAT) == manifest:  # else another store took its name meanwhile
+                return manifest
+        raise StoreError(f"{self.path} is built anew again and again; wait for the builds to end")
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -109,9 +125,10 @@ class ArrayStore:
             raise IndexError(f"positions from {positions.min()} to {positions.max()}, {self} has 0 to {len(self) - 1}")
         target = self._target(len(positions), out)
         if self.is_mapped:
+            self._refuse_shortened()
             take_records(self._map, positions, target)
         else:
-            read_together(self._file.fileno(), self.record_bytes, positions, target)
+            self._read(positions, target, read_together)
         return target
 
     def preload(self) -> None:
@@ -125,7 +142,7 @@ class ArrayStore:
         """
         if not self.is_mapped:
             raise ValueError(f"{self} is read record by record; open it with mapped=True to preload it")
-        check_size(self.path / DATA, len(self) * self.record_bytes)
+        self._refuse_shortened()
         flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)  # not everywhere; without, pages come when touched
         pages = mmap.mmap(self._file.fileno(), 0, flags=flags, prot=mmap.PROT_READ)
         self._map = np.frombuffer(pages, dtype=self.dtype).reshape(len(self), *self.shape)
@@ -141,7 +158,7 @@ class ArrayStore:
             raise StoreError(f"{self.path / CHECKSUMS} is damaged; delete {self.path} and build it again")
         record, damaged = np.empty((1, *self.shape), self.dtype), []
         for i, checksum in enumerate(np.frombuffer(content, "<u4")):
-            read_records(self._file.fileno(), self.record_bytes, np.array([i]), record)
+            self._read(np.array([i]), record, read_records)
             if zlib.crc32(record.data) != checksum:
                 damaged.append(self.tokens[i])
         return damaged
@@ -172,14 +189,25 @@ class ArrayStore:
         return {token: position for position, token in enumerate(self.tokens)}
 
     @cached_property
-    def _file(self) -> Any:
-        # Read by pread only, which has no file offset: a forked child may share the handle.
-        return open(self.path / DATA, "rb", buffering=0)
-
-    @cached_property
     def _map(self) -> np.ndarray:
-        check_size(self.path / DATA, len(self) * self.record_bytes)
-        return np.memmap(self.path / DATA, dtype=self.dtype, mode="r", shape=(len(self), *self.shape))
+        self._refuse_shortened()
+        pages = mmap.mmap(self._file.fileno(), len(self) * self.record_bytes, prot=mmap.PROT_READ)
+        return np.frombuffer(pages, dtype=self.dtype).reshape(len(self), *self.shape)
+
+    def _read(self, positions: np.ndarray, out: np.ndarray, reading: Callable[..., None]) -> None:
+        try:
+            reading(self._file.fileno(), self.record_bytes, positions, out)
+        except OSError as error:
+            raise OSError(f"{self.path / DATA}: {error}; copy the store again, or delete it and run again") from error
+
+    def _refuse_shortened(self) -> None:
+        """Raises StoreError if the open file is no longer whole: touching a map behind its end kills the process."""
+        found, expected = os.fstat(self._file.fileno()).st_size, len(self) * self.record_bytes
+        if found != expected:
+            raise StoreError(
+                f"{self.path / DATA} holds {found:,} bytes, {expected:,} when it was opened: it was cut short while in "
+                f"use; copy the store again, or delete {self.path} and run again"
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self.path, self.is_mapped, self.fingerprint)
@@ -190,6 +218,18 @@ def _reopened(path: Path, mapped: bool, fingerprint: str) -> ArrayStore:
     if store.fingerprint != fingerprint:
         raise StoreError(f"{path} was built anew while in use; start again to read the new arrays")
     return store
+
+
+def _check_fingerprint(path: Path, manifest: dict[str, Any]) -> None:
+    """Raises StoreError unless a manifest is as the writer left it: a changed shape would cut the arrays elsewhere."""
+    facts = {key: value for key, value in manifest.items() if key not in ("format", "fingerprint")}
+    if manifest.get("fingerprint") != fingerprint_of(facts):
+        raise StoreError(f"{path / MANIFEST} is damaged: its fingerprint differs; delete {path} and build it again")
+
+
+def fingerprint_of(facts: dict[str, Any]) -> str:
+    """A digest of what a manifest says of tokens, arrays and provenance."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def open_or_none(path: str | Path, provenance: dict[str, Any]) -> ArrayStore | None:

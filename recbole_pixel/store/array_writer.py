@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from recbole_pixel.store.array_store import CHECKSUMS, DATA, FORMAT, TOKENS, as_json
+from recbole_pixel.store.array_store import CHECKSUMS, DATA, FORMAT, TOKENS, as_json, fingerprint_of
 from recbole_pixel.store.build_lock import BuildLock
-from recbole_pixel.store.durable import MANIFEST, beside, recover, refuse_foreign, replace_folder, write_json
+from recbole_pixel.store.disk_faults import named_disk_faults
+from recbole_pixel.store.durable import beside, recover, refuse_foreign, replace_folder, write_json, write_manifest
 from recbole_pixel.store.errors import StoreError
 
 PROGRESS = "progress.json"
@@ -74,24 +75,29 @@ class ArrayStoreWriter:
         self._lock = BuildLock(self.path)
         self._lock.__enter__()
         try:
-            recover(self.path)
-            refuse_foreign(self.path, (FORMAT,))
-            self._written = self._left_by_earlier_run()
-            if not self._written:
-                self._start_afresh()
-            self._data = os.open(self.partial / DATA, os.O_RDWR | os.O_CREAT, 0o644)
-            self._checksums = os.open(self.partial / CHECKSUMS, os.O_RDWR | os.O_CREAT, 0o644)
+            with named_disk_faults(self.path):
+                self._begin()
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise
         self._synced_at = time.monotonic()
         return self
 
+    def _begin(self) -> None:
+        recover(self.path)
+        refuse_foreign(self.path, (FORMAT,))
+        self._written = self._left_by_earlier_run()
+        if not self._written:
+            self._start_afresh()
+        self._data = os.open(self.partial / DATA, os.O_RDWR | os.O_CREAT, 0o644)
+        self._checksums = os.open(self.partial / CHECKSUMS, os.O_RDWR | os.O_CREAT, 0o644)
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._sync()
-            if kind is None:
-                self._finish()
+            with named_disk_faults(self.path):
+                self._sync()
+                if kind is None:
+                    self._finish()
         except OSError:
             if kind is None:  # else the first error says what went wrong
                 raise
@@ -127,7 +133,8 @@ class ArrayStoreWriter:
             self._ahead[start] = max(start + len(block), self._ahead.get(start, 0))
             self._written = self._without_gap()
             if time.monotonic() - self._synced_at > SYNC_SECONDS:
-                self._sync()
+                with named_disk_faults(self.path):
+                    self._sync()
 
     def _check(self) -> None:
         if not self.tokens or len(set(self.tokens)) != len(self.tokens):
@@ -137,16 +144,25 @@ class ArrayStoreWriter:
             raise ValueError(f"arrays of {self.dtype} and shape {self.shape}: expected plain numbers and no side of 0")
 
     def _left_by_earlier_run(self) -> int:
-        """Records that an interrupted run of the same build left safe on disk."""
+        """Records that an interrupted run of the same build left safe on disk: up to the first that is damaged."""
         try:
             progress = json.loads((self.partial / PROGRESS).read_text(encoding="utf-8"))
-            n_safe = int(progress.pop("written"))
-            is_whole = (self.partial / DATA).stat().st_size >= n_safe * self.record_bytes and (
-                self.partial / CHECKSUMS
-            ).stat().st_size >= n_safe * 4
+            n_promised = int(progress.pop("written"))
+            if progress != self._header or not 0 <= n_promised <= len(self.tokens):
+                return 0
+            checksums = np.fromfile(self.partial / CHECKSUMS, "<u4", n_promised)
+            return self._n_undamaged(checksums)
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
             return 0
-        return n_safe if is_whole and progress == self._header and n_safe <= len(self.tokens) else 0
+
+    def _n_undamaged(self, checksums: np.ndarray) -> int:
+        """How many records from the first on are as their checksums say; shape of these: (n,)."""
+        with open(self.partial / DATA, "rb") as stream:
+            for i, checksum in enumerate(checksums.tolist()):
+                record = stream.read(self.record_bytes)
+                if len(record) != self.record_bytes or zlib.crc32(record) != checksum:
+                    return i
+        return len(checksums)
 
     def _start_afresh(self) -> None:
         if self.partial.exists():
@@ -196,9 +212,8 @@ class ArrayStoreWriter:
             "file_bytes": len(self.tokens) * self.record_bytes,
             "checksums_digest": hashlib.sha256(checksums).hexdigest(),
         }
-        fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
         self._write_tokens()
-        write_json(self.partial / MANIFEST, {"format": FORMAT, **facts, "fingerprint": fingerprint})
+        write_manifest(self.partial, {"format": FORMAT, **facts, "fingerprint": fingerprint_of(facts)})
         replace_folder(self.partial, self.path)
         (self.path / PROGRESS).unlink()
 

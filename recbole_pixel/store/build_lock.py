@@ -6,6 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
+from recbole_pixel.store.disk_faults import named_disk_faults
 from recbole_pixel.store.durable import beside
 
 
@@ -17,25 +18,18 @@ class BuildLock:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = beside(path, ".lock")
+        self.store, self.path = path, beside(path, ".lock")
         self._handle: int | None = None
 
     def __enter__(self) -> BuildLock:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        while self._handle is None:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-                raise BlockingIOError(
-                    f"another process is building {self.path.with_suffix('')}; wait for it to end, "
-                    f"or stop it: its work is kept"
-                ) from None
-            if self._is_still_named(handle):
-                self._handle = handle
-            else:
-                os.close(handle)
+        with named_disk_faults(self.store):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            while self._handle is None:
+                handle = self._locked()
+                if self._is_still_named(handle):
+                    self._handle = handle
+                else:
+                    os.close(handle)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -43,6 +37,21 @@ class BuildLock:
             self.path.unlink(missing_ok=True)
             os.close(self._handle)
             self._handle = None
+
+    def _locked(self) -> int:
+        """A handle of the lock's file, locked."""
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise BlockingIOError(
+                f"another process is building {self.store}; wait for it to end, or stop it: its work is kept"
+            ) from None
+        except OSError:
+            os.close(handle)
+            raise
+        return handle
 
     def _is_still_named(self, handle: int) -> bool:
         """False if the builder before us removed the file between our opening and our locking it."""

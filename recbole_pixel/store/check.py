@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -35,7 +31,7 @@ class CheckReport:
         corrupt: item token -> why its picture cannot be read.
         duplicates: groups of items whose pictures are equal pixel for pixel.
         damage: what is wrong with the file as a whole; None if nothing is, or it was not looked at.
-        is_scanned: the pictures were looked at; False if the file is too damaged for it.
+        is_scanned: the pictures were looked at; False if the index is too damaged for it.
     """
 
     store: str
@@ -73,7 +69,7 @@ class CheckReport:
 
     def as_json(self) -> str:
         """All of the report as a JSON object."""
-        return json.dumps({**asdict(self), "is_clean": self.is_clean}, indent=1, ensure_ascii=False)
+        return json.dumps({**asdict(self), "is_clean": self.is_clean}, indent=1)
 
 
 def check_store(
@@ -87,8 +83,7 @@ def check_store(
     """Decodes every picture of a store and compares its tokens with `items`.
 
     Every picture is read against its checksum in any case. `deep` reads the whole file against its digest first, which
-    also covers what lies between the pictures; if that fails the pictures are read in a process of their own, since a
-    damaged LMDB index can bring a process down.
+    also covers what lies between the pictures.
 
     Raises:
         FileNotFoundError: no store there.
@@ -98,11 +93,13 @@ def check_store(
     report = CheckReport(str(store.path), len(store), None if items is None else len(items))
     if deep and file_digest(store.path / DATA) != store.manifest["file_digest"]:
         report.damage = "the file is not the one that was built: its digest differs; copy it again or build it again"
-        report.is_scanned = _scanned_apart(store, items, report)
-        if not report.is_scanned:
-            report.damage += "; its index is damaged too, so the pictures could not be looked at"
+    try:
+        tokens = store.tokens()
+    except StoreError as error:
+        report.is_scanned, told = False, f"the pictures could not be looked at: {error}"
+        report.damage = told if report.damage is None else f"{report.damage}; {told}"
     else:
-        _scan(store, items, report, workers, progress)
+        _scan(store, tokens, items, report, workers, progress)
     return report
 
 
@@ -123,15 +120,26 @@ def read_items(file: str | Path) -> list[str]:
         return list(dict.fromkeys(row[column] for row in rows if len(row) > column))
 
 
+def printable(text: str) -> str:
+    """`text` without what would move the cursor of a terminal, or cannot be written there: escaped."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
 def _line(kind: str, names: list[str], n_named: int | None) -> str:
-    shown = ", ".join(names[:n_named]) + (", ..." if n_named is not None and len(names) > n_named else "")
+    shown = ", ".join(printable(name) for name in names[:n_named]) + (
+        ", ..." if n_named is not None and len(names) > n_named else ""
+    )
     return f"{kind}: {len(names)}" + (f": {shown}" if names else "")
 
 
 def _scan(
-    store: ImageStore, items: Sequence[str] | None, report: CheckReport, workers: int | None, progress: bool
+    store: ImageStore,
+    tokens: list[str],
+    items: Sequence[str] | None,
+    report: CheckReport,
+    workers: int | None,
+    progress: bool,
 ) -> None:
-    tokens = store.tokens()
     alike: dict[bytes, list[str]] = {}
     looked_at = in_order(lambda token: _pixel_digest(store, token), tokens, workers)
     bar = tqdm(looked_at, total=len(tokens), unit=" pictures", disable=not progress)
@@ -154,25 +162,3 @@ def _pixel_digest(store: ImageStore, token: str) -> tuple[bytes, str | None]:
     except (StoreError, MissingPictureError, ValueError) as error:
         return b"", str(error)
     return hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest(), None
-
-
-def _scanned_apart(store: ImageStore, items: Sequence[str] | None, report: CheckReport) -> bool:
-    """Scans in a child process; False if it died of it."""
-    ours, theirs = multiprocessing.Pipe(duplex=False)
-    child = multiprocessing.get_context("fork").Process(target=_scan_and_send, args=(store, items, report, theirs))
-    child.start()
-    theirs.close()
-    try:
-        found: dict[str, Any] = ours.recv()
-    except EOFError:
-        return False
-    finally:
-        child.join()
-    report.__dict__.update(found)
-    return True
-
-
-def _scan_and_send(store: ImageStore, items: Sequence[str] | None, report: CheckReport, connection: Connection) -> None:
-    with suppress(StoreError):  # the parent sees that nothing came
-        _scan(store, items, report, 1, False)
-        connection.send(report.__dict__)

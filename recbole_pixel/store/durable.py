@@ -6,12 +6,15 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 from recbole_pixel.store.errors import StoreError
 
 MANIFEST = "manifest.json"
+DIGEST = "manifest_digest"
+RENAMING_SECONDS = 0.2  # how long a store may be away while another takes its name: two renames
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -32,21 +35,28 @@ def write_json(path: Path, value: Any) -> None:
     """Writes `value` under a temporary name, flushes it to the disk and renames it to `path`."""
     temporary = beside(path, ".tmp")
     with open(temporary, "w", encoding="utf-8") as stream:
-        json.dump(value, stream, ensure_ascii=False)
+        json.dump(value, stream)  # in ASCII: a file name may hold half characters, which UTF-8 cannot have
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(temporary, path)
     sync_folder(path.parent)
 
 
+def write_manifest(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Writes the manifest of the store in `folder`, with a digest of itself; returns it."""
+    manifest = {**facts, DIGEST: _digest(facts)}
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
 def read_manifest(folder: Path, format_name: str) -> dict[str, Any]:
-    """The manifest in `folder`, known to be of `format_name`.
+    """The manifest in `folder`, known to be of `format_name`, and as it was written.
 
     Raises:
         FileNotFoundError: no such folder; the message tells of an interrupted build where there is one.
-        StoreError: the folder holds no manifest, or not one of this format.
+        StoreError: the folder holds no manifest, or not one of this format, or a damaged one.
     """
-    if not folder.exists():
+    if not _is_there(folder):
         raise FileNotFoundError(f"no store at {folder}{_interrupted(folder, format_name)}")
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -60,7 +70,24 @@ def read_manifest(folder: Path, format_name: str) -> dict[str, Any]:
             f"{folder} holds {found!r}, expected {format_name!r}; point to a store of that kind, "
             f"or delete it and build it again"
         )
+    digest = manifest.pop(DIGEST, None)  # stores of the first versions have none
+    if digest is not None and digest != _digest(manifest):
+        raise StoreError(f"{folder / MANIFEST} is damaged: its digest differs; delete {folder} and build it again")
     return manifest
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode("ascii")).hexdigest()[:32]
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether the store is there, or comes back within the two renames of a replacement, see `replace_folder`."""
+    ends = time.monotonic() + RENAMING_SECONDS
+    while not folder.exists():
+        if time.monotonic() > ends or not beside(folder, ".replaced").exists():
+            return False
+        time.sleep(0.001)
+    return True
 
 
 def _interrupted(folder: Path, format_name: str) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from recbole_pixel.store.errors import StoreError
 
 FORMAT = "recbole_pixel.images.1"
 DATA = "data.mdb"
@@ -25,7 +29,13 @@ class IndexEntry(NamedTuple):
 
     @classmethod
     def unpack(cls, data: bytes) -> IndexEntry:
-        """The entry in 16 bytes."""
+        """The entry in 16 bytes.
+
+        Raises:
+            StoreError: another number of bytes.
+        """
+        if len(data) != 16:
+            raise StoreError(f"an entry of the index has {len(data)} bytes, expected 16: damaged, build it again")
         return cls(*struct.unpack("<II8s", data))
 
 
@@ -36,3 +46,11 @@ def key_of(token: str) -> bytes | None:
     except UnicodeEncodeError:
         return None
     return key if 0 < len(key) <= MAX_KEY_BYTES else None
+
+
+def fingerprint_of(entries: Mapping[str, IndexEntry]) -> str:
+    """A digest of tokens and pictures, whatever the order and the number of runs they were added in."""
+    digest = hashlib.sha256()
+    for token in sorted(entries):
+        digest.update(token.encode("utf-8") + b"\0" + entries[token].checksum.to_bytes(4, "little"))
+    return digest.hexdigest()[:32]

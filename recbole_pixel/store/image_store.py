@@ -6,24 +6,33 @@ file, never a pickle) and `index` (token -> its checksum, see `IndexEntry`). `ma
 
 from __future__ import annotations
 
-import os
+import hashlib
 import zlib
 from pathlib import Path
-from typing import Any
-
-import lmdb
+from typing import Any, NamedTuple
 
 from recbole_pixel.store.durable import check_size, read_manifest
-from recbole_pixel.store.environment import Environment, environment
 from recbole_pixel.store.errors import MissingPictureError, StoreError
-from recbole_pixel.store.image_index import DATA, DATABASES, FORMAT, INDEX, PICTURES, IndexEntry, key_of
+from recbole_pixel.store.image_index import DATA, FORMAT, INDEX, PICTURES, IndexEntry, fingerprint_of, key_of
+from recbole_pixel.store.lmdb_file import Database, LmdbFile
+
+OPENING_TRIES = 5
+
+
+class _Opened(NamedTuple):
+    """The file of a store and its two databases."""
+
+    file: LmdbFile
+    pictures: Database
+    entries: Database
 
 
 class ImageStore:
     """Pictures by item token, read from a finished store.
 
-    Opened lazily, once per process however many stores point to the same file; may be forked, pickled, deep-copied and
-    read from many threads. Every read is compared with its checksum.
+    Opened lazily; may be forked, pickled, deep-copied and read from many threads. Every read is compared with its
+    checksum, the list of tokens with the store's fingerprint. Nothing is mapped: a file that is damaged, or cut short
+    while in use, is a StoreError.
 
     Args:
         path: the folder `NAME/images.lmdb`.
@@ -41,8 +50,16 @@ class ImageStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
         self.manifest: dict[str, Any] = read_manifest(self.path, FORMAT)
-        check_size(self.path / DATA, self.manifest["file_bytes"])
-        self._environment: Environment | None = None
+        for tries_left in reversed(range(OPENING_TRIES)):
+            try:
+                check_size(self.path / DATA, self.manifest["file_bytes"])
+                break
+            except StoreError:
+                before, self.manifest = self.manifest, read_manifest(self.path, FORMAT)
+                if before == self.manifest or not tries_left:  # else it was replaced between the two looks
+                    raise
+        self._file: _Opened | None = None
+        self._tokens_are_right = False
 
     @property
     def fingerprint(self) -> str:
@@ -54,19 +71,27 @@ class ImageStore:
 
     def __contains__(self, token: object) -> bool:
         key = key_of(token) if isinstance(token, str) else None
-        return key is not None and self._entry_and_picture(key)[0] is not None
+        return key is not None and self._entry(key) is not None
 
     def __repr__(self) -> str:
         return f"ImageStore({str(self.path)!r}, {len(self)} pictures)"
 
     def tokens(self) -> list[str]:
-        """All item tokens, in the order of their UTF-8 bytes."""
+        """All item tokens, in the order of their UTF-8 bytes.
+
+        Raises:
+            StoreError: they are not the ones that were stored.
+        """
         opened = self._opened()
-        try:
-            with opened.lmdb.begin(db=opened.databases[INDEX]) as transaction:
-                return [key.decode("utf-8") for key in transaction.cursor().iternext(keys=True, values=False)]
-        except (lmdb.Error, UnicodeDecodeError) as error:
-            raise self._damaged(error) from error
+        if self._tokens_are_right:
+            return [key.decode("utf-8") for key in opened.file.keys(opened.entries)]
+        entries = {
+            key.decode("utf-8", "replace"): IndexEntry.unpack(entry) for key, entry in opened.file.items(opened.entries)
+        }
+        if fingerprint_of(entries) != self.fingerprint:
+            raise StoreError(f"the index of {self.path} is damaged; copy the store again, or delete it and rebuild it")
+        self._tokens_are_right = True
+        return list(entries)
 
     def read(self, token: str) -> bytes:
         """The encoded picture of an item, a copy.
@@ -76,41 +101,49 @@ class ImageStore:
             StoreError: the bytes are not the ones that were stored.
         """
         key = key_of(token)
-        entry, picture = self._entry_and_picture(key) if key is not None else (None, None)
-        if entry is None or picture is None:
+        entry = self._entry(key) if key is not None else None
+        opened = self._opened()
+        picture = opened.file.get(opened.pictures, key) if key is not None else None
+        if entry is None and picture is None:
             raise MissingPictureError(
                 f"no picture of item {token!r} in {self.path} ({len(self)} pictures); see `recbole-pixel images check`"
             )
-        if zlib.crc32(picture) != entry.checksum:
+        if entry is None or picture is None or zlib.crc32(picture) != entry.checksum:
+            fault = "its checksum differs" if entry and picture else f"the {'index' if picture else 'picture'} is lost"
             raise StoreError(
-                f"the picture of item {token!r} in {self.path} is damaged: its checksum differs; "
+                f"the picture of item {token!r} in {self.path} is damaged: {fault}; "
                 f"copy the store again, or delete it and build it again"
             )
         return picture
 
-    def _entry_and_picture(self, key: bytes) -> tuple[IndexEntry | None, bytes | None]:
+    def _entry(self, key: bytes) -> IndexEntry | None:
         opened = self._opened()
-        try:
-            with opened.lmdb.begin() as transaction:
-                entry = transaction.get(key, db=opened.databases[INDEX])
-                picture = transaction.get(key, db=opened.databases[PICTURES])
-        except lmdb.Error as error:
-            raise self._damaged(error) from error
-        return IndexEntry.unpack(entry) if entry is not None else None, picture
+        entry = opened.file.get(opened.entries, key)
+        return IndexEntry.unpack(entry) if entry is not None else None
 
-    def _damaged(self, error: Exception) -> StoreError:
-        return StoreError(f"{self.path} is damaged ({error}); copy it again, or delete and rebuild it")
+    def _opened(self) -> _Opened:
+        """The file, opened at the first need, and known to be the one whose manifest was read."""
+        if self._file is None:
+            self._refuse_another()
+            check_size(self.path / DATA, self.manifest["file_bytes"])
+            try:
+                file = LmdbFile(self.path / DATA)
+                if self.manifest.get("header_digest", header_digest(file)) != header_digest(file):
+                    raise StoreError(f"the header of {self.path / DATA} is damaged; copy it again or build it again")
+                opened = _Opened(file, file.database(PICTURES), file.database(INDEX))
+            finally:
+                self._refuse_another()  # replaced while it was being opened: no damage
+            self._file = opened
+        return self._file
 
-    def _opened(self) -> Environment:
-        """The environment of this process; checks first that the store is still the one whose manifest was read."""
-        found = self._environment
-        if found is None or found.pid != os.getpid():
-            current = read_manifest(self.path, FORMAT)
-            if current["fingerprint"] != self.fingerprint:
-                raise StoreError(f"{self.path} was built anew while in use; start again to read the new pictures")
-            check_size(self.path / DATA, current["file_bytes"])
-            found = self._environment = environment(self.path / DATA, DATABASES)
-        return found
+    def _refuse_another(self) -> None:
+        if read_manifest(self.path, FORMAT)["fingerprint"] != self.fingerprint:
+            raise StoreError(f"{self.path} was built anew while in use; start again to read the new pictures")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_environment": None}
+        return {**self.__dict__, "_file": None}
+
+
+def header_digest(file: LmdbFile) -> str:
+    """A digest of the two pages that decide which of its last two states an LMDB file shows."""
+    return hashlib.sha256(file.first_bytes()).hexdigest()[:32]

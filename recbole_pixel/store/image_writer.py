@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import struct
 import zlib
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
-from recbole_pixel.store.durable import MANIFEST, beside, file_digest, read_manifest, replace_folder, write_json
-from recbole_pixel.store.environment import check_complete, promised_bytes
+from recbole_pixel.store.disk_faults import named_disk_faults
+from recbole_pixel.store.durable import beside, file_digest, read_manifest, replace_folder, write_json, write_manifest
 from recbole_pixel.store.errors import StoreError
-from recbole_pixel.store.image_index import DATA, DATABASES, FORMAT, INDEX, PICTURES, IndexEntry
+from recbole_pixel.store.image_entries import verified_entries
+from recbole_pixel.store.image_index import DATA, DATABASES, FORMAT, INDEX, PICTURES, IndexEntry, fingerprint_of
+from recbole_pixel.store.image_store import header_digest
+from recbole_pixel.store.lmdb_file import LmdbFile, read_header
 
 BATCH_RECORDS = 256
 BATCH_BYTES = 64 << 20
 FIRST_MAP_BYTES = 64 << 20
 SETTINGS = "build.json"
+
+
+def _engine() -> dict[str, Any]:
+    """What makes a binding that has LMDB 1.0 too write the data format of 0.9, whatever the environment asks for."""
+    try:
+        lmdb.version(lib_version=0)
+    except (TypeError, lmdb.Error):  # it has but one
+        return {}
+    return {"lib_version": 0}
+
+
+ENGINE = _engine()
 
 
 class ImageStoreWriter:
@@ -47,10 +60,11 @@ class ImageStoreWriter:
         self._batch_bytes = 0
 
     def __enter__(self) -> ImageStoreWriter:
-        if not self._reopened() and not (self._copied() and self._reopened()):
-            self._fresh_folder()
-            write_json(self.partial / SETTINGS, self.settings)
-            self._open()
+        with named_disk_faults(self.path):
+            if not self._reopened() and not (self._copied() and self._reopened()):
+                self._fresh_folder()
+                write_json(self.partial / SETTINGS, self.settings)
+                self._open()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -80,7 +94,8 @@ class ImageStoreWriter:
         """
         while self._batch:
             try:
-                self._write_batch()
+                with named_disk_faults(self.path):
+                    self._write_batch()
             except lmdb.MapFullError:
                 # The whole transaction is gone: make room and write the batch again.
                 self._lmdb.set_mapsize(self._lmdb.info()["map_size"] * 2 + self._batch_bytes)
@@ -108,23 +123,45 @@ class ImageStoreWriter:
             The manifest.
         """
         self.commit()
-        fingerprint = self._fingerprint()
-        self._lmdb.sync(True)
-        self._lmdb.close()
-        data = self.partial / DATA
-        manifest = {
-            "format": FORMAT,
-            "count": len(self.known),
-            "file_bytes": data.stat().st_size,
-            "file_digest": file_digest(data),
-            **self.settings,
-            **facts,
-            "fingerprint": fingerprint,
-        }
-        write_json(self.partial / MANIFEST, manifest)
-        replace_folder(self.partial, self.path)
-        (self.path / SETTINGS).unlink()  # only now: without it a kill just before the rename would cost the whole build
+        with named_disk_faults(self.path):
+            self._lmdb.sync(True)
+            self._lmdb.close()
+            self._refuse_other_than_written()
+            data = self.partial / DATA
+            manifest = write_manifest(
+                self.partial,
+                {
+                    "format": FORMAT,
+                    "count": len(self.known),
+                    "file_bytes": data.stat().st_size,
+                    "file_digest": file_digest(data),
+                    "header_digest": header_digest(LmdbFile(data)),
+                    **self.settings,
+                    **facts,
+                    "fingerprint": fingerprint_of(self.known),
+                },
+            )
+            replace_folder(self.partial, self.path)
+            (self.path / SETTINGS).unlink()  # only now: without it a kill before the rename would cost the whole build
         return manifest
+
+    def _refuse_other_than_written(self) -> None:
+        """Reads all back, once, before the store gets its name.
+
+        Raises:
+            StoreError: it is not what was written; the next build begins anew.
+        """
+        try:
+            if verified_entries(self.partial / DATA) == self.known:
+                return
+            reason = f"it does not hold the {len(self.known)} pictures that were written"
+        except StoreError as error:
+            reason = str(error)
+        (self.partial / SETTINGS).unlink()
+        raise StoreError(
+            f"{self.partial} was damaged while it was written, and gets no name: {reason}; look after the disk and the "
+            f"memory of this machine, then run the same build again"
+        )
 
     def _queue(self, token: str, change: tuple[IndexEntry, bytes | None] | None) -> None:
         self._batch[token] = change
@@ -152,23 +189,22 @@ class ImageStoreWriter:
         Else a whole file could not be told from one that was cut short.
         """
         file = self.partial / DATA
-        promised = promised_bytes(file)
+        promised = read_header(file).promised_bytes
         if file.stat().st_size < promised:
             os.truncate(file, promised)
 
     def _reopened(self) -> bool:
-        """Opens the partial of an interrupted build; False if there is none that fits, or a damaged one."""
+        """Opens the partial of an interrupted build; False if there is none that fits, or a damaged one.
+
+        It is read in full first: a picture that the disk changed since would else end up in a store that looks whole.
+        """
         try:
             if json.loads((self.partial / SETTINGS).read_text(encoding="utf-8")) != self.settings:
                 return False
-            check_complete(self.partial / DATA)
+            self.known = verified_entries(self.partial / DATA)
         except (FileNotFoundError, NotADirectoryError, ValueError):  # StoreError and JSON's errors are ValueErrors
             return False
-        try:
-            self._open()
-            self.known = self._read_index()
-        except (lmdb.Error, struct.error, UnicodeDecodeError):
-            return False
+        self._open()
         return True
 
     def _copied(self) -> bool:
@@ -195,16 +231,10 @@ class ImageStoreWriter:
         file = self.partial / DATA
         grown = 2 * file.stat().st_size if file.exists() else 0
         # Not writemap: it would stretch the file to the size of the map. lock=False: the BuildLock does it.
-        self._lmdb = lmdb.open(str(file), subdir=False, lock=False, max_dbs=4, map_size=max(FIRST_MAP_BYTES, grown))
-        self._databases = {name: self._lmdb.open_db(name) for name in DATABASES}
-
-    def _read_index(self) -> dict[str, IndexEntry]:
-        with self._lmdb.begin(db=self._databases[INDEX]) as transaction:
-            return {key.decode("utf-8"): IndexEntry.unpack(entry) for key, entry in transaction.cursor()}
-
-    def _fingerprint(self) -> str:
-        """A digest of tokens and pictures, whatever the order and the number of runs they were added in."""
-        digest = hashlib.sha256()
-        for token in sorted(self.known):
-            digest.update(token.encode("utf-8") + b"\0" + self.known[token].checksum.to_bytes(4, "little"))
-        return digest.hexdigest()[:32]
+        size = max(FIRST_MAP_BYTES, grown)
+        try:
+            self._lmdb = lmdb.open(str(file), subdir=False, lock=False, max_dbs=4, map_size=size, **ENGINE)
+            self._databases = {name: self._lmdb.open_db(name) for name in DATABASES}
+        except lmdb.Error as error:
+            free = shutil.disk_usage(self.partial).free
+            raise OSError(f"cannot write {file}: {error}; {free:,} bytes free on that disk") from error

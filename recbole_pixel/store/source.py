@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from recbole_pixel.store.durable import MANIFEST
-from recbole_pixel.store.environment import is_lmdb
 from recbole_pixel.store.image_index import DATA
+from recbole_pixel.store.lmdb_file import is_lmdb
 from recbole_pixel.store.source_archive import TarSource, ZipSource
 from recbole_pixel.store.source_folder import FolderSource
 from recbole_pixel.store.source_pixelrec import PixelRecSource

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import tarfile
 import threading
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,9 @@ from recbole_pixel.store.picture import MAX_BYTES
 from recbole_pixel.store.picture_names import tokens_of
 
 AHEAD = 512
+MAX_HEADER = 1 << 20
+MAX_RATIO = 100  # pictures are compressed already: an archive of them grows by a few per cent
+MAX_SMALL = 1 << 30
 
 
 def _check_size(n_bytes: int) -> None:
@@ -65,32 +70,68 @@ class ZipSource(_ArchiveSource):
         return self._zip.read(info)
 
 
+class _CheckedHeader(tarfile.TarInfo):
+    """A header of a member; tarfile reads long names and PAX records whole, whatever size they claim."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> _CheckedHeader:
+        """As tarfile's.
+
+        Raises:
+            ValueError: the member is a name or a record of more than a mebibyte.
+        """
+        header = super().frombuf(buf, encoding, errors)
+        if header.type not in tarfile.SUPPORTED_TYPES or header.type in _NAMES_AND_RECORDS:
+            if header.size > MAX_HEADER:
+                raise ValueError(f"a record of {header.size:,} bytes about a member, more than {MAX_HEADER:,}")
+        return header
+
+
+_NAMES_AND_RECORDS = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+
+
 class TarSource(_ArchiveSource):
     """Pictures in a TAR archive: plain, or compressed by gzip, bzip2 or xz.
 
     A plain archive is read at random. A compressed one can only be read from its beginning: it is decompressed once to
-    list it and once more to read it, as long as the pictures are asked for roughly in order.
+    list it and once more to read it, as long as the pictures are asked for roughly in order. Links, devices and the
+    like are left out, with a warning.
 
     Raises:
-        ValueError: not a TAR archive, or one that is cut short.
+        ValueError: not a TAR archive, one that is cut short, or one that grows a hundredfold.
     """
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
         self._places: dict[str, tuple[int, int]] = {}
+        others: list[str] = []
         try:
-            with tarfile.open(self.path, "r:*") as archive:
+            with tarfile.open(self.path, "r:*", tarinfo=_CheckedHeader) as archive:
                 self._is_plain = isinstance(archive.fileobj, io.BufferedReader)
                 for member in archive:
+                    self._check_growth(member)
                     if member.isreg() and not member.issparse():
                         self._places.setdefault(member.name, (member.offset_data, member.size))
-        except (tarfile.TarError, EOFError, OSError) as error:
+                    elif not member.isdir():
+                        others.append(member.name)
+        except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError) as error:
             raise ValueError(f"{self.path} is not a complete TAR archive ({error}); download it again") from error
         self._members, self.warnings = tokens_of(self._places)
+        if others:
+            self.warnings.append(f"{len(others)} members left out, no files of their own, e.g. {', '.join(others[:3])}")
         self._handle = open(self.path, "rb")  # noqa: SIM115 - lives as long as the source
         self._guard = threading.Lock()
         self._stream: Iterator[tuple[str, bytes]] = iter(())
         self._ahead: OrderedDict[str, bytes] = OrderedDict()
+
+    def _check_growth(self, member: tarfile.TarInfo) -> None:
+        """Raises ValueError before tarfile decompresses its way over a member that no archive of pictures has."""
+        size = self.path.stat().st_size
+        end = member.offset_data + member.size
+        if not self._is_plain and end > max(MAX_SMALL, MAX_RATIO * size):
+            raise ValueError(f"it claims {end:,} bytes in a file of {size:,}: an archive bomb?")
 
     def read(self, token: str) -> bytes:
         """The bytes of the item's member."""
@@ -122,7 +163,7 @@ class TarSource(_ArchiveSource):
 
     def _members_in_order(self) -> Iterator[tuple[str, bytes]]:
         wanted = set(self._members.values())
-        with tarfile.open(self.path, "r|*") as archive:
+        with tarfile.open(self.path, "r|*", tarinfo=_CheckedHeader) as archive:
             for member in archive:
                 if member.name in wanted and member.isreg() and member.size <= MAX_BYTES:
                     wanted.discard(member.name)
