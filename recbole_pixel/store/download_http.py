@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 
 from recbole_pixel.store.download_addresses import is_public, private_address, proxy_of, url_refusal
+from recbole_pixel.store.download_decoding import Decoder, EncodingError
 from recbole_pixel.store.download_options import DownloadOptions
 from recbole_pixel.store.download_outcome import Body, Failure, Outcome, Redirect
 
@@ -86,14 +87,18 @@ class Fetcher:
     async def _body(self, response: httpx2.Response) -> Body | Failure:
         limit = self.options.max_bytes
         promised = response.headers.get("content-length", "")
-        if promised.isdigit() and int(promised) > limit:
-            return Failure("too_large", f"{int(promised):,} bytes promised, more than {limit:,}")
+        if promised.isdigit() and (len(promised) > 18 or int(promised) > limit):
+            return Failure("too_large", f"{promised[:18]} bytes promised, more than {limit:,}")
         data = bytearray()
         try:
-            async for piece in response.aiter_bytes():
-                data += piece
+            decoder = Decoder(response.headers.get("content-encoding", ""))
+            async for piece in response.aiter_raw():
+                data += decoder.decode(piece, limit + 1 - len(data))
                 if len(data) > limit:
                     return Failure("too_large", f"more than {limit:,} bytes")
+            decoder.finish()
+        except EncodingError as error:
+            return Failure("damaged_encoding", str(error))
         except (httpx2.RemoteProtocolError, httpx2.ReadError) as error:
             return Failure("truncated", f"after {len(data):,} bytes: {error}", is_transient=True)
         if not data:

@@ -82,7 +82,7 @@ def _as_ppm(picture: dict[str, Any]) -> bytes:
     if type(height) is not int or type(width) is not int or min(height, width) < 1:
         raise PictureError(f"the size in its {CLASS_NAME} is not two numbers above zero")
     if channels not in (1, 3):
-        raise PictureError(f"its {CLASS_NAME} has {channels} channels, expected 1 or 3")
+        raise PictureError(f"its {CLASS_NAME} says {channels}, expected 1 or 3 channels")
     if height * width > MAX_PIXELS:
         raise PictureError(f"{height} x {width} pixels, more than {MAX_PIXELS:,}")
     if height * width * channels != len(pixels):

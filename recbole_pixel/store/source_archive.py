@@ -81,9 +81,8 @@ class _CheckedHeader(tarfile.TarInfo):
             ValueError: the member is a name or a record of more than a mebibyte.
         """
         header = super().frombuf(buf, encoding, errors)
-        if header.type not in tarfile.SUPPORTED_TYPES or header.type in _NAMES_AND_RECORDS:
-            if header.size > MAX_HEADER:
-                raise ValueError(f"a record of {header.size:,} bytes about a member, more than {MAX_HEADER:,}")
+        if header.type in _NAMES_AND_RECORDS and header.size > MAX_HEADER:
+            raise ValueError(f"a record of {header.size:,} bytes about a member, more than {MAX_HEADER:,}")
         return header
 
 
