@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from contextlib import suppress
 
@@ -11,6 +12,8 @@ from PIL import Image, ImageOps
 
 from recbole_pixel.store.errors import PictureError
 from recbole_pixel.store.fit import FITS, fitted
+from recbole_pixel.store.jpeg import plain_jpeg
+from recbole_pixel.store.picture_faults import check_icon, check_png, reason, too_many_pixels
 from recbole_pixel.store.rgb import to_rgb
 
 MAX_PIXELS = 89_478_485  # a quarter of a gigabyte as RGB; also where Pillow begins to warn of decompression bombs
@@ -19,17 +22,21 @@ MAX_BYTES = 256 * 1024 * 1024
 # A closed list: Pillow would also hand EPS to Ghostscript, and has readers for formats no catalogue of covers uses.
 WANTED = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "ICO")
 Image.init()
+with suppress(ImportError, AttributeError, OSError):  # not installed, or too old, or without its library
+    importlib.import_module("pillow_heif").register_heif_opener()
 FORMATS = tuple(name for name in WANTED if name in Image.OPEN)
 
 
 def decode_image(data: bytes, size: int | tuple[int, int] | None = None, fit: str = "squash") -> np.ndarray:
     """The picture in `data` as it is meant to be looked at.
 
-    EXIF orientation is applied, transparency is laid on white, CMYK, palette, grey and 16-bit pictures become RGB, an
-    animation gives its first frame.
+    EXIF orientation is applied, transparency is laid on white, CMYK, palette, grey and 16-bit pictures become RGB
+    (colour profiles are not applied, of 16 bits the upper 8 are kept), of an animation, a multi-page TIFF or an MPO the
+    first picture is read, of an ICO the largest.
 
     Args:
-        data: a picture file: JPEG, PNG, GIF, WebP, BMP, TIFF, JPEG 2000, PPM, ICO; AVIF where Pillow can.
+        data: a picture file: JPEG, PNG, GIF, WebP, BMP, TIFF, JPEG 2000, PPM, ICO; AVIF where Pillow can, HEIC where
+            pillow-heif is installed.
         size: (height, width) in pixels, or the side of a square; None keeps the picture's own.
         fit: how another aspect ratio is met: `squash` stretches, `crop` cuts the edges, `pad` adds white.
 
@@ -45,7 +52,7 @@ def decode_image(data: bytes, size: int | tuple[int, int] | None = None, fit: st
         raise ValueError(f"fit is {fit!r}, expected one of {', '.join(FITS)}")
     if not data or len(data) > MAX_BYTES:
         raise PictureError("empty file" if not data else f"{len(data):,} bytes, more than {MAX_BYTES:,}")
-    pixels = _plain_jpeg(data, wanted)
+    pixels = plain_jpeg(data, wanted, MAX_PIXELS)
     if pixels is not None and (wanted is None or pixels.shape[:2] == wanted):
         return pixels
     try:
@@ -54,7 +61,7 @@ def decode_image(data: bytes, size: int | tuple[int, int] | None = None, fit: st
     except PictureError:
         raise
     except Exception as error:  # Pillow raises whatever its parsers stumble over, struct.error or IndexError
-        raise PictureError(_reason(data, error)) from error
+        raise PictureError(reason(data, error, MAX_PIXELS, FORMATS)) from error
 
 
 def encode_image(array: np.ndarray, quality: int = 95) -> bytes:
@@ -83,44 +90,15 @@ def _height_and_width(size: int | tuple[int, int] | None) -> tuple[int, int] | N
     return int(height), int(width)
 
 
-def _plain_jpeg(data: bytes, wanted: tuple[int, int] | None) -> np.ndarray | None:
-    """The pixels of a JPEG that needs no special care, two times faster than Pillow; None leaves it to Pillow.
-
-    A picture much larger than wanted is decoded at half, quarter or eighth scale, never below twice what is wanted.
-    """
-    if data[:2] != b"\xff\xd8" or b"Exif\x00\x00" in data:
-        return None
-    smallest = (2 * wanted[0], 2 * wanted[1]) if wanted else (0, 0)
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if colours not in ("YCbCr", "Gray") or height * width > MAX_PIXELS:
-            return None
-        pixels: np.ndarray = simplejpeg.decode_jpeg(data, "RGB", min_height=smallest[0], min_width=smallest[1])
-    except ValueError:
-        return None
-    return pixels
-
-
 def _opened(data: bytes) -> Image.Image:
     """The first frame, upright, in RGB."""
+    check_png(data)
     image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.format == "ICO":
+        check_icon(data, MAX_PIXELS)
     if image.width * image.height > MAX_PIXELS:
-        raise PictureError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}: a decompression bomb?")
+        raise too_many_pixels(image.width, image.height, MAX_PIXELS)
     image.load()
     with suppress(Exception):  # a picture is not worse for a torn EXIF block, whatever that makes the parser raise
         image = ImageOps.exif_transpose(image)
     return to_rgb(image)
-
-
-def _reason(data: bytes, error: Exception) -> str:
-    """Why `data` cannot be read, in words for whoever has to replace the file."""
-    head = data[:512].lstrip().lower()
-    if isinstance(error, Image.DecompressionBombError):
-        return f"more than {MAX_PIXELS:,} pixels: a decompression bomb?"
-    if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<svg", b"{")):
-        return f"text, not a picture: {data[:40]!r}"
-    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif", b"ftypavis"):
-        return f"{data[8:12].decode()} pictures cannot be read by this Pillow; convert them to JPEG or PNG first"
-    if isinstance(error, Image.UnidentifiedImageError):
-        return f"not a picture of a known format: it begins {data[:8]!r}"
-    return f"damaged: {error}"

@@ -11,6 +11,11 @@ SUFFIXES = frozenset(
 )
 
 
+def _plain(name: str) -> str:
+    """`name`, escaped where it cannot be printed."""
+    return name if name.isprintable() else repr(name)
+
+
 def tokens_of(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """Item token -> file name, for the picture files among `names`; the token is the name without folder and suffix.
 
@@ -31,9 +36,13 @@ def tokens_of(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
         if is_hidden or (path.suffix and path.suffix.lower() not in SUFFIXES):
             others.append(name)
         elif path.stem in files:
-            warnings.append(f"two files for item {path.stem!r}: {files[path.stem]} is taken, {name} is not")
+            warnings.append(
+                f"two files for item {path.stem!r}: {_plain(files[path.stem])} is taken, {_plain(name)} is not"
+            )
         else:
             files[path.stem] = name
     if others:
-        warnings.append(f"{len(others)} files left out, not pictures by their names, e.g. {', '.join(others[:3])}")
+        warnings.append(
+            f"{len(others)} files left out, not pictures by their names, e.g. {', '.join(map(_plain, others[:3]))}"
+        )
     return files, warnings

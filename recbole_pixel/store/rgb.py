@@ -36,4 +36,8 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
             f"pixels of mode {image.mode} from {values.min()} to {values.max()} have no defined white; "
             f"convert the picture to 8 or 16 bits"
         )
-    return Image.fromarray((values // 256).astype(np.uint8)).convert("RGB")
+    grey = (values // 256).astype(np.uint8)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):  # a PNG's: the value that is not seen
+        grey[values == clear] = 255
+    return Image.fromarray(grey).convert("RGB")

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from recbole_pixel.store.errors import PictureError
 from recbole_pixel.store.picture import MAX_BYTES
-from recbole_pixel.store.picture_names import tokens_of
+from recbole_pixel.store.picture_names import SUFFIXES, tokens_of
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def read_limited(path: Path) -> bytes:
     """The bytes of a file.
 
     Raises:
-        PictureError: more than a picture file may have.
+        PictureError: more than a picture file may have; or a pipe, a device, a folder, from which nothing is read.
         OSError: it cannot be read.
     """
-    with open(path, "rb") as stream:
+    # Without O_NONBLOCK the mere opening of a pipe waits for ever for somebody to write to it.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb") as stream:
+        kind = os.fstat(handle).st_mode
+        if not stat.S_ISREG(kind):
+            raise PictureError(f"{KINDS.get(stat.S_IFMT(kind), 'no file')}, not a file")
         data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise PictureError(f"{path.stat().st_size:,} bytes, more than {MAX_BYTES:,}")
@@ -67,16 +81,32 @@ class FolderSource(FileMapSource):
         path: the folder.
 
     Attributes:
-        warnings: files left out: no picture's name, or a second file for an item.
+        warnings: what was left out: no picture's name, a second file for an item, a folder that cannot be listed or
+            has a picture's name.
     """
 
     def __init__(self, path: str | Path) -> None:
         root = Path(path)
         if not root.is_dir():
             raise NotADirectoryError(f"{root} is not a folder of pictures")
-        names = sorted(
-            (Path(folder) / file).relative_to(root).as_posix() for folder, _, files in os.walk(root) for file in files
-        )
-        found, warnings = tokens_of(names)
+        self._left_out: list[str] = []
+        found, warnings = tokens_of(sorted(self._walked(root)))
         super().__init__({token: root / name for token, name in found.items()}, str(root.resolve()))
-        self.warnings = warnings
+        self.warnings = [*warnings, *sorted(self._left_out)]
+
+    def _walked(self, root: Path) -> Iterator[str]:
+        """The files below `root`, with forward slashes."""
+
+        def note(error: OSError) -> None:
+            self._left_out.append(
+                f"folder {error.filename!r} cannot be listed ({error.strerror}): its pictures are missing"
+            )
+
+        for folder, below, files in os.walk(root, onerror=note):
+            inside = Path(folder).relative_to(root)
+            for name in below:
+                if os.path.islink(os.path.join(folder, name)):
+                    self._left_out.append(f"{(inside / name).as_posix()!r} is a link to a folder: not followed")
+                elif Path(name).suffix.lower() in SUFFIXES:
+                    self._left_out.append(f"{(inside / name).as_posix()!r} is a folder with the name of a picture")
+            yield from ((inside / name).as_posix() for name in files)
