@@ -26,6 +26,7 @@ from recbole_pixel.commands import (
     train,
     tune,
 )
+from recbole_pixel.terminal import harmless, harmless_output
 
 EXPECTED = (ValueError, LookupError, OSError, ImportError, MemoryError, NotImplementedError, FloatingPointError)
 """Errors that speak to the user: shown in one line. Others are defects, shown whole."""
@@ -63,14 +64,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _guarded(run: Callable[[], int], debug: bool) -> int:
     try:
-        return run()
-    except KeyboardInterrupt:
+        with harmless_output():
+            return run()
+    except KeyboardInterrupt as stopped:
         print("interrupted", file=sys.stderr)
-        return 130
+        return getattr(stopped, "code", 130)  # that of a run that SIGTERM stopped
     except EXPECTED as error:
         if debug:
             traceback.print_exc()
         else:
             message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-            print(f"recbole-pixel: error: {' '.join(message.split()) or type(error).__name__}", file=sys.stderr)
+            said = harmless(" ".join(message.split())) or type(error).__name__
+            print(f"recbole-pixel: error: {said}", file=sys.stderr)
         return 2

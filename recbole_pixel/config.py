@@ -13,6 +13,7 @@ from recbole_pixel.config_files import (
     PER_MODEL,
     SettingError,
     find_config_file,
+    is_name,
     nearest,
     read_yaml,
     settings_for,
@@ -262,7 +263,10 @@ def check_dataset(config: Any) -> None:
 
     Raises:
         FileNotFoundError: names the nearest.
+        SettingError: it is no name, but a way into another folder.
     """
+    if not is_name(config["dataset"]):
+        raise SettingError(f"dataset is {config['dataset']!r}; expected the name of a folder in data_path, not a path")
     folder = Path(config["data_path"])
     if (folder / f"{config['dataset']}.inter").is_file() or config["benchmark_filename"]:
         return

@@ -20,6 +20,16 @@ class SettingError(ValueError):
     """A setting that cannot be what the user meant."""
 
 
+def is_name(text: object) -> bool:
+    """Whether a text names a file or folder where it is put, and leads to no other place."""
+    return (
+        isinstance(text, str)
+        and text not in ("", ".", "..")
+        and not set("/\\").intersection(text)
+        and text.isprintable()
+    )
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; the nearest is X``, or nothing where nothing is known."""
     by_lower = {entry.lower(): entry for entry in known}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,8 +58,24 @@ def _score(value: float | None) -> str:
     return "none" if value is None else f"{value:.4f}"
 
 
+_LINES = re.compile(r"[\r\n\v\f\x85\u2028\u2029]+")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+
+
+def markdown_text(text: str) -> str:
+    """``text`` for a Markdown file: what would be a tag of HTML is shown."""
+    return _TAG.sub("&lt;", text)
+
+
+def csv_row(cells: Sequence[Any]) -> list[Any]:
+    """``cells`` for a CSV file that people open; a text that spreadsheets would run as a formula gets an apostrophe."""
+    return [f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell for cell in cells]
+
+
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """``rows``, the first of them the header, as a Markdown table with aligned columns."""
+    """``rows``, the first of them the header, as a Markdown table with aligned columns; no cell ends it, or is HTML."""
+    rows = [[_LINES.sub(" ", markdown_text(cell)).replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows

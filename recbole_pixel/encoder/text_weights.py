@@ -35,7 +35,8 @@ def text_folder(name: str) -> Path | None:
 
 
 def _carried_folder(package: str) -> Path:
-    spec = importlib.util.find_spec(package)
+    # of a dotted name, find_spec would import what is in front of the dot
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
             f"text_encoder names the package {package!r}, which is not installed; "
@@ -57,7 +58,7 @@ def load_tokeniser(name: str) -> Any:
     """
     from transformers import AutoTokenizer
 
-    return _loaded(name, lambda source: AutoTokenizer.from_pretrained(source), "tokeniser")
+    return _loaded(name, lambda source: AutoTokenizer.from_pretrained(source, trust_remote_code=False), "tokeniser")
 
 
 def load_text_backbone(name: str, weights: str = "pretrained") -> Any:
@@ -75,7 +76,7 @@ def load_text_backbone(name: str, weights: str = "pretrained") -> Any:
 
     if weights not in ("pretrained", "random"):
         raise ValueError(f"text_weights is {weights!r}; expected pretrained or random")
-    config = _loaded(name, lambda source: AutoConfig.from_pretrained(source), "configuration")
+    config = _loaded(name, lambda source: AutoConfig.from_pretrained(source, trust_remote_code=False), "configuration")
     if not hasattr(config, "vocab_size") and hasattr(config, "text_config"):
         config = config.text_config
     model_class = _text_class(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -90,7 +91,8 @@ def weights_file(weights: str) -> Path:
 
 
 def _package_folder(package: str) -> Path:
-    spec = importlib.util.find_spec(package)
+    # of a dotted name, find_spec would import what is in front of the dot
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
             f"encoder_weights names the package {package!r}, which is not installed; "
@@ -109,12 +111,28 @@ def _only_file(folder: Path) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file; nothing but tensors is ever unpickled."""
+    """The tensors of a weights file; nothing but tensors is ever unpickled.
+
+    Raises:
+        ValueError: it is torn, holds no tensors by name, or something beside them, which is not opened.
+    """
     if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        return load_file(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is no whole safetensors file ({error}); copy it again") from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is torn, or holds something beside tensors: a pickle, which can run any code, and is not opened; "
+            f"take weights saved as safetensors, or as a state_dict alone"
+        ) from error
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{path} holds a {type(state).__name__}, expected tensors by name")
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(state.get(key), Mapping):
             state = state[key]

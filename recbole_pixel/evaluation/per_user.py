@@ -88,7 +88,8 @@ def write_per_user(found: PerUser, path: str | Path, **more: np.ndarray) -> None
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as stream:
+    partial.unlink(missing_ok=True)
+    with partial.open("xb") as stream:  # never through a link that somebody laid there
         np.savez_compressed(stream, allow_pickle=False, **fields, **found.metrics, **more)
     partial.replace(path)
 

@@ -9,7 +9,7 @@ from statistics import mean
 from typing import Any
 
 from recbole_pixel.report.comparison import Comparison, Row, deviation
-from recbole_pixel.result_table import markdown_table
+from recbole_pixel.result_table import csv_row, markdown_table, markdown_text
 
 TABLE, LATEX, NUMBERS, SIGNIFICANCE = "table.md", "table.tex", "table.csv", "significance.csv"
 COST = ("trained", "s/epoch", "seconds")
@@ -36,7 +36,7 @@ def markdown(comparison: Comparison, title: str) -> str:
         return f"{bold}{score}{bold}{f' ± {spread}' if spread else ''}{' †' if mark else ''}"
 
     rows = [["model", *comparison.metrics, *COST], *_rows(comparison, cell)]
-    return "\n\n".join([title, markdown_table(rows), *notes(comparison)]) + "\n"
+    return "\n\n".join([markdown_text(title), markdown_table(rows), *map(markdown_text, notes(comparison))]) + "\n"
 
 
 def latex(comparison: Comparison, title: str) -> str:
@@ -139,7 +139,7 @@ _LATEX = {
 
 
 def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    return "".join(_LATEX.get(sign, sign) for sign in " ".join(text.splitlines()))
 
 
 def number_rows(comparison: Comparison) -> list[list[Any]]:
@@ -177,4 +177,4 @@ def significance_rows(comparison: Comparison) -> list[list[Any]]:
 
 def _write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows(rows)
+        csv.writer(stream).writerows(map(csv_row, rows))

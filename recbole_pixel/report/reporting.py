@@ -34,6 +34,7 @@ def run_reported(
     dataset: str,
     config_files: Iterable[str | Path] = (),
     settings: Mapping[str, Any] | None = None,
+    resume: bool | str | Path = False,
 ) -> dict[str, Any]:
     """Trains and evaluates as :func:`recbole_pixel.quick_start.run`, and reports unless ``report`` is False.
 
@@ -42,13 +43,19 @@ def run_reported(
         dataset: likewise.
         config_files: likewise.
         settings: likewise.
+        resume: likewise.
 
     Returns:
         What it returns, and ``report``: path of the page; None where there is none.
     """
     made: list[Path | None] = []
     result = quick_start.run(
-        model, dataset, config_files, settings, True, lambda found, trained: made.append(report_run(found, trained))
+        model,
+        dataset,
+        config_files,
+        settings,
+        then=lambda found, trained: made.append(report_run(found, trained)),
+        resume=resume,
     )
     page = next(iter(made), None)
     return {**result, "report": None if page is None else str(page)}
@@ -119,6 +126,8 @@ def write_page(folder: Path, result: Mapping[str, Any], trained: Trained) -> Pat
     page = page_of(label, result, table_rows(label, result, others), contents)
     path = folder / REPORT
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(page, encoding="utf-8")
+    partial.unlink(missing_ok=True)
+    with partial.open("x", encoding="utf-8") as stream:  # never through a link that somebody laid there
+        stream.write(page)
     partial.replace(path)
     return path

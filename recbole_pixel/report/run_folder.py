@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -48,7 +49,7 @@ def new_folder(result_dir: Path, result: Mapping[str, Any]) -> Path:
         name = f"{result['model']}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     if result["dataset"] not in name:  # RecBole calls its checkpoints by model and second
         name = name.replace(result["model"], f"{result['model']}-{result['dataset']}", 1)
-    folder = _free(result_dir, name)
+    folder = _free(result_dir, re.sub(r"[^\w.,+=@ -]", "_", name).lstrip("."))
     folder.mkdir(parents=True)
     return folder
 

@@ -54,7 +54,9 @@ def tokens_path(path: Path) -> Path:
 def _replaced(path: Path, write: Callable[[Path], object]) -> None:
     """Lets ``write`` write under a temporary name first: a reader never meets half a file."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)
     try:
+        partial.touch(exist_ok=False)  # never through a link that somebody laid there
         write(partial)
         os.replace(partial, path)
     finally:

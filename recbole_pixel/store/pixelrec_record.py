@@ -76,7 +76,12 @@ def _refuse_excess(record: bytes) -> None:
 
 def _as_ppm(picture: dict[str, Any]) -> bytes:
     pixels, size, channels = picture.get("image"), picture.get("size"), picture.get("channels")
-    if type(pixels) is not bytes or type(size) not in (tuple, list) or len(size) != 2 or type(channels) is not int:
+    if (
+        not isinstance(pixels, bytes)
+        or not isinstance(size, (tuple, list))
+        or len(size) != 2
+        or type(channels) is not int
+    ):
         raise PictureError(f"its {CLASS_NAME} lacks pixels as bytes, a size of two numbers, or a number of channels")
     height, width = size
     if type(height) is not int or type(width) is not int or min(height, width) < 1:

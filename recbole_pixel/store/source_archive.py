@@ -74,7 +74,7 @@ class _CheckedHeader(tarfile.TarInfo):
     """A header of a member; tarfile reads long names and PAX records whole, whatever size they claim."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> _CheckedHeader:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _CheckedHeader:
         """As tarfile's.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from recbole_pixel.config_files import PER_MODEL
-from recbole_pixel.result_table import markdown_table
+from recbole_pixel.result_table import csv_row, markdown_table, markdown_text
 from recbole_pixel.tuning.trials import DONE, FAILED, STOPPED, Search, Trial, Trials
 
 BEST, TRIALS, SUMMARY = "best.yaml", "trials.csv", "summary.md"
@@ -49,7 +49,7 @@ def summary(found: Sequence[Trials], metric: str, how: str) -> str:
     for trials in found:
         whys = dict.fromkeys(trial.why for trial in trials.done if trial.state == FAILED)
         notes += [f"{trials.search.entry.label}, failed: {why}." for why in whys]
-    return "\n\n".join([f"Searches on {search.dataset}", markdown_table(rows), *notes]) + "\n"
+    return "\n\n".join([f"Searches on {search.dataset}", markdown_table(rows), *map(markdown_text, notes)]) + "\n"
 
 
 def _budget(search: Search) -> str:
@@ -84,7 +84,7 @@ def _write_trials(found: Sequence[Trials], path: Path, metric: str) -> None:
         writer.writerow(["model", "trial", "state", f"valid {metric}", "epochs", "seconds", *names, "why"])
         for trials in found:
             for number, trial in enumerate(trials.done, 1):
-                writer.writerow([trials.search.entry.label, number, *_cells(trial, names)])
+                writer.writerow(csv_row([trials.search.entry.label, number, *_cells(trial, names)]))
 
 
 def _cells(trial: Trial, names: Sequence[str]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
@@ -62,7 +63,7 @@ def load_model(
         return auto_class.from_config(opened(AutoConfig.from_pretrained, name), **options)
     if quantise:
         options["quantization_config"] = _four_bits()
-    return opened(lambda source: auto_class.from_pretrained(source, **options), name)
+    return opened(partial(auto_class.from_pretrained, **options), name)
 
 
 def check_seam(model: Any) -> None:
@@ -96,8 +97,10 @@ def _check(key: str, found: object, expected: tuple[object, ...]) -> None:
         raise ValueError(f"{key} is {found!r}; expected {' or '.join('~' if e is None else str(e) for e in expected)}")
 
 
-def opened(opener: Callable[[str], Any], name: str) -> Any:
+def opened(opener: Callable[..., Any], name: str) -> Any:
     """What ``opener`` makes of the folder or the hub's ``name``; its errors say what to do.
+
+    Code that lies beside a model is never run, and nobody is asked whether it may be.
 
     Raises:
         ConnectionError: ``name`` is no folder, and the hub cannot be reached.
@@ -106,14 +109,15 @@ def opened(opener: Callable[[str], Any], name: str) -> Any:
     folder = Path(name).expanduser()
     if folder.is_dir():
         try:
-            return opener(str(folder))
+            return opener(str(folder), trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
                 f"the folder {folder} holds no model with its processor: {str(error)[:200]}"
             ) from error
     try:
-        AutoConfig.from_pretrained(name)  # one file: a processor asks for many, and out of reach each takes its retries
-        return opener(name)
+        # one file: a processor asks for many, and out of reach each takes its retries
+        AutoConfig.from_pretrained(name, trust_remote_code=False)
+        return opener(name, trust_remote_code=False)
     except ImportError:  # a processor that needs a further package says which
         raise
     except Exception as error:  # huggingface_hub, httpx and requests each raise their own
