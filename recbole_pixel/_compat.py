@@ -14,6 +14,7 @@ import inspect
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,27 +39,12 @@ from recbole_pixel._replacing import Overlay, replace_once, stubbed
 
 def apply() -> None:
     """Applies every shim that this installation needs; a second call changes nothing."""
-    silence_known_warnings()
-    warn_of_untried_pandas()
-    name_numpy_aliases()
-    keep_anomaly_detection_off()
-    count_every_interaction()
-    import_quick_start()
-    set_numpy_aliases_of_config()
-    evaluate_no_settings()
-    open_checkpoints_on_trust()
-    open_pretrained_models_on_trust()
-    open_saved_data_on_trust()
-    fill_missing_values()
-    fill_empty_sequences()
-    count_elements_of_sequences()
-    update_dok_matrices()
-    import_hyperopt()
-    draw_for_any_hyperopt()
-    import_thop()
-    name_unknown_models()
-    skip_barrier_of_one_process()
-    make_folders_together()
+    for patch in PATCHES:
+        applied.setdefault(patch.__name__, patch())
+
+
+applied: dict[str, bool | None] = {}
+"""The shims that were applied, in order: whether the installation needed them; None for those that any does."""
 
 
 def silence_known_warnings() -> None:
@@ -77,11 +63,13 @@ def silence_known_warnings() -> None:
     warnings.filterwarnings("ignore", message="distutils Version classes are deprecated", module=r"thop\.")
 
 
-def name_numpy_aliases() -> None:
+def name_numpy_aliases() -> bool:
     """configurator.py `Config.compatibility_settings` reads names that numpy 2 removed."""
-    for alias, scalar in (("float_", np.float64), ("complex_", np.complex128), ("unicode_", np.str_)):
-        if not hasattr(np, alias):
-            setattr(np, alias, scalar)
+    aliases = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}
+    missing = [alias for alias in aliases if not hasattr(np, alias)]
+    for alias in missing:
+        setattr(np, alias, aliases[alias])
+    return bool(missing)
 
 
 def keep_anomaly_detection_off() -> None:
@@ -111,15 +99,17 @@ def count_every_interaction() -> None:
     replace_once(Pop, "calculate_loss", calculate_loss)
 
 
-def set_numpy_aliases_of_config() -> None:
+def set_numpy_aliases_of_config() -> bool:
     """interaction.py `_convert_to_tensor` and metrics read np.float and the like, which only a new Config sets.
 
     A spawned loader worker unpickles its Config, so it would not have them.
     """
-    if not hasattr(np, "float"):
+    is_needed = not hasattr(np, "float")
+    if is_needed:
         from recbole.config import Config
 
         Config.compatibility_settings(None)
+    return is_needed
 
 
 def import_quick_start() -> None:
@@ -157,22 +147,26 @@ def _can_import(name: str) -> bool:
     return True
 
 
-def update_dok_matrices() -> None:
+def update_dok_matrices() -> bool:
     """lightgcn.py, ngcf.py, gcmc.py, spectralcf.py, ncl.py, kgin.py, mcclk.py call a method that scipy 1.13 removed."""
     from scipy.sparse import dok_matrix
 
-    if not hasattr(dok_matrix, "_update"):
+    is_needed = not hasattr(dok_matrix, "_update")
+    if is_needed:
         dok_matrix._update = lambda matrix, cells: matrix._dict.update(cells)
+    return is_needed
 
 
-def import_hyperopt() -> None:
+def import_hyperopt() -> bool:
     """hyper_tuning.py imports hyperopt, whose 0.2 imports pkg_resources, which setuptools 82 no longer has.
 
     Only hyperopt.atpe calls it, an algorithm that RecBole does not offer.
     """
-    if _version("hyperopt").startswith("0.2.") and importlib.util.find_spec("pkg_resources") is None:
+    is_needed = _version("hyperopt").startswith("0.2.") and importlib.util.find_spec("pkg_resources") is None
+    if is_needed:
         with stubbed("pkg_resources"):
             _can_import("hyperopt")
+    return is_needed
 
 
 def _version(distribution: str) -> str:
@@ -197,13 +191,15 @@ class _RandomStateWithIntegers(np.random.RandomState):
     integers = np.random.RandomState.randint
 
 
-def import_thop() -> None:
+def import_thop() -> bool:
     """utils.py `get_flops` imports thop, which imports distutils for LooseVersion; Python 3.12 dropped it."""
-    if importlib.util.find_spec("distutils") is None:
+    is_needed = importlib.util.find_spec("distutils") is None
+    if is_needed:
         from packaging.version import Version
 
         with stubbed("distutils", "distutils.version", LooseVersion=Version):
             _can_import("thop.profile")
+    return is_needed
 
 
 def name_unknown_models() -> None:
@@ -238,3 +234,29 @@ def make_folders_together() -> None:
     utils: Any = importlib.import_module("recbole.utils.utils")
     if not isinstance(utils.os, Overlay):
         utils.os = Overlay(os, makedirs=functools.partial(os.makedirs, exist_ok=True))
+
+
+PATCHES: tuple[Callable[[], bool | None], ...] = (
+    silence_known_warnings,
+    warn_of_untried_pandas,
+    name_numpy_aliases,
+    keep_anomaly_detection_off,
+    count_every_interaction,
+    import_quick_start,
+    set_numpy_aliases_of_config,
+    evaluate_no_settings,
+    open_checkpoints_on_trust,
+    open_pretrained_models_on_trust,
+    open_saved_data_on_trust,
+    fill_missing_values,
+    fill_empty_sequences,
+    count_elements_of_sequences,
+    update_dok_matrices,
+    import_hyperopt,
+    draw_for_any_hyperopt,
+    import_thop,
+    name_unknown_models,
+    skip_barrier_of_one_process,
+    make_folders_together,
+)
+"""All shims, in the order in which they are applied."""

@@ -34,15 +34,17 @@ def warn_of_untried_pandas() -> None:
         )
 
 
-def fill_missing_values() -> None:
+def fill_missing_values() -> bool:
     """dataset.py `Dataset._fill_nan` fills columns in place, on what pandas >= 3 makes a copy.
 
     Item and user features then keep NaN in the padding row: a token of -2**63, or a loss of NaN.
     """
-    if not _fills_a_column_in_place():
+    is_needed = not _fills_a_column_in_place()
+    if is_needed:
         from recbole.data.dataset import Dataset
 
         replace_once(Dataset, "_fill_nan", _filling_scalars_before(Dataset._fill_nan))
+    return is_needed
 
 
 def _fills_a_column_in_place() -> bool:
@@ -85,16 +87,17 @@ def _read_atomic_file(*args: Any, **kwargs: Any) -> pd.DataFrame:
     return frame
 
 
-def count_elements_of_sequences() -> None:
+def count_elements_of_sequences() -> bool:
     """dataset.py, kg_dataset.py, sequential_dataset.py count with `series.agg(len)`, one number in pandas >= 3."""
     if _counts_elements():
-        return
+        return False
     from recbole.data.dataset import Dataset, KnowledgeBasedDataset, SequentialDataset
 
     for name in ("_remap", "_normalize", "_discretization"):
         surround(Dataset, name, _agg_elementwise)
     surround(KnowledgeBasedDataset, "_reset_ent_remapID", _agg_elementwise)
     surround(SequentialDataset, "_benchmark_presets", _agg_elementwise)
+    return True
 
 
 def _counts_elements() -> bool:
