@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
@@ -15,19 +14,21 @@ INSTALL_LINES = "pip install recbole-pixel\n    pip install --no-deps recbole==1
 def run_after_import(name: str, action: Callable[[], None]) -> None:
     """Calls `action` now if the package `name` is imported already, otherwise right after its import.
 
-    Raises:
-        ImportError: the package is not installed; the message has the lines that install it.
+    Where it is not installed, its import raises ModuleNotFoundError with the lines that install it.
     """
     if name in sys.modules:
         action()
-    elif importlib.util.find_spec(name) is None:
-        raise ImportError(
-            f"recbole_pixel is a plugin for RecBole, and the package {name!r} is not installed. Install both with\n"
-            f"    {INSTALL_LINES}\n"
-            "(--no-deps because RecBole's own pins cannot be met today; recbole-pixel brings what it needs)."
-        )
     else:
         sys.meta_path.insert(0, _AfterImport(name, action))
+
+
+def _absent(name: str) -> ModuleNotFoundError:
+    message = (
+        f"recbole_pixel is a plugin for RecBole, and the package {name!r} is not installed. Install both with\n"
+        f"    {INSTALL_LINES}\n"
+        "(--no-deps because RecBole's own pins cannot be met today; recbole-pixel brings what it needs)."
+    )
+    return ModuleNotFoundError(message, name=name)
 
 
 class _AfterImport(MetaPathFinder):
@@ -40,13 +41,19 @@ class _AfterImport(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The spec that the other finders give for our module, watched; None for every other module."""
+        """The spec that the other finders give for our module, watched; None for every other module.
+
+        Raises:
+            ModuleNotFoundError: no other finder has it; says how to install it.
+        """
         if fullname != self._name:
             return None
         others = [finder for finder in sys.meta_path if finder is not self]
         specs = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in specs if spec is not None), None)
-        if spec is not None and spec.loader is not None:
+        if spec is None:
+            raise _absent(fullname)
+        if spec.loader is not None:
             self._watch(spec.loader)
         return spec
 

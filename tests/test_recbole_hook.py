@@ -88,9 +88,14 @@ def test_a_failed_import_is_tried_again(package: Path) -> None:
     assert seen == [1]
 
 
-def test_absent_package_is_named_with_the_lines_that_install_it() -> None:
-    with pytest.raises(ImportError) as caught:
-        run_after_import("no_such_package_anywhere", lambda: None)
+def test_absent_package_is_named_with_the_lines_that_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    seen: list[int] = []
+    run_after_import("no_such_package_anywhere", lambda: seen.append(1))
+    with pytest.raises(ModuleNotFoundError) as caught:
+        importlib.import_module("no_such_package_anywhere")
+    assert caught.value.name == "no_such_package_anywhere"
+    assert seen == []
     lines = [line.strip() for line in str(caught.value).splitlines()]
     assert "pip install recbole-pixel" in lines
     assert "pip install --no-deps recbole==1.2.1" in lines
