@@ -115,19 +115,19 @@ class Health:
     def after_epoch(self, epoch: int, loss: float) -> None:
         """Takes the sum of an epoch's losses."""
         self.notes.epoch, self.is_between = epoch, True
-        self.progress.add_loss(loss)
+        self.progress.add_loss(loss, self.n_updates)
 
     def after_validation(self, score: float, table: Tensor | None) -> None:
         """Takes the score of a validation, and the table of item vectors, (N, D), that it ranked by."""
-        self.progress.add_score(score)
+        self.progress.add_score(score, self.n_updates)
         if table is not None:
-            self.vectors.look(table)
+            self.vectors.look(table, ranks=not self.progress.is_weak)
         if hasattr(self.tower, "encode_items"):
             self.dealing.look(self.tower)
 
     def end(self, is_exhausted: bool) -> None:
         """Looks back on the run, and lets go of the optimiser."""
-        self.progress.end(is_exhausted)
+        self.progress.end(self.n_updates, is_exhausted)
         for hook in self.hooks:
             hook.remove()
 

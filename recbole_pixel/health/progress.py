@@ -8,10 +8,14 @@ from collections.abc import Callable
 from recbole_pixel.health.notes import HINT, Notes
 
 STEADY = 1e-4
-"""Share by which the losses of the first three epochs differ at most where nothing is learnt: other batches alone make
-more, and the first epochs of any run that learns fall by per cents."""
+"""Share by which the losses of all epochs differ at most where nothing is learnt: other batches alone make more, and
+the first epochs of any run that learns fall by per cents."""
 
-FIRST_EPOCHS = 3
+EPOCHS = 3
+"""Before the loss is said to be constant."""
+
+STEPS = 100
+"""Of the optimiser, before anything is said of what was learnt: in tiny worlds ten epochs are fewer."""
 
 VALIDATIONS = 5
 """Before a metric is compared with chance: real catalogues leave it in the first or second."""
@@ -76,35 +80,41 @@ class Progress:
         self.losses: list[float] = []
         self.scores: list[float] = []
 
-    def add_loss(self, loss: float) -> None:
-        """Takes the loss of an epoch."""
+    def add_loss(self, loss: float, n_steps: int) -> None:
+        """Takes the loss of an epoch, after ``n_steps`` steps of the optimiser in all."""
         self.losses.append(loss)
-        first = self.losses[:FIRST_EPOCHS]
-        if len(self.losses) == FIRST_EPOCHS and max(first) - min(first) <= STEADY * abs(max(first)):
+        least, most = min(self.losses), max(self.losses)
+        if len(self.losses) >= EPOCHS and n_steps >= STEPS and most - least <= STEADY * abs(most):
             self.notes.tell(
                 "loss_is_constant",
-                f"the training loss has not moved in {FIRST_EPOCHS} epochs ({first[0]:.6g}, {first[-1]:.6g}): "
+                f"the training loss has not moved in {len(self.losses)} epochs ({least:.6g} to {most:.6g}): "
                 f"nothing is learnt. Raise learning_rate or encoder_learning_rate, and see that warmup_steps is not "
                 f"longer than the run",
             )
 
-    def add_score(self, score: float) -> None:
-        """Takes the score of a validation."""
+    def add_score(self, score: float, n_steps: int) -> None:
+        """Takes the score of a validation, after ``n_steps`` steps of the optimiser."""
         self.scores.append(score)
-        if len(self.scores) == VALIDATIONS:
+        if n_steps >= STEPS and len(self.scores) >= VALIDATIONS:
             self._compare_with_chance()
-        if len(self.scores) == LONGER:
+        if n_steps >= STEPS and len(self.scores) >= LONGER and self.usual is None:
             self._compare_with_popularity()
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether the run was found to rank no better than chance or popularity."""
+        return "not_above_chance" in self.notes or "not_above_popularity" in self.notes
 
     @property
     def best(self) -> float:
         """The best score so far."""
         return max(self.scores) if self.bigger else min(self.scores)
 
-    def end(self, is_exhausted: bool) -> None:
-        """Looks back on the run; ``is_exhausted`` says that ``epochs`` ended it."""
-        if len(self.scores) < VALIDATIONS:
+    def end(self, n_steps: int, is_exhausted: bool) -> None:
+        """Looks back on the run, of ``n_steps`` steps; ``is_exhausted`` says that ``epochs`` ended it."""
+        if len(self.scores) < VALIDATIONS or n_steps < STEPS:
             return
+        self._compare_with_chance()
         self._compare_with_popularity()
         if is_exhausted and self.scores[-1] == self.best and self.best not in self.scores[:-1]:
             self.notes.tell(
@@ -115,7 +125,10 @@ class Progress:
             )
 
     def _compare_with_chance(self) -> None:
-        if self.chance is None or self.is_control or not self.bigger or self.best > self.chance:
+        if self.chance is None or self.is_control or not self.bigger:
+            return
+        if self.best > self.chance:
+            self.notes.withdraw("not_above_chance")
             return
         self.notes.tell(
             "not_above_chance",

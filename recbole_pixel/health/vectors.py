@@ -20,7 +20,8 @@ ALIKE = 1e-4
 by a hundredth of their length, and cosines are 0.9999. Features of untrained encoders reach 0.99."""
 
 ONE_LINE = 1.01
-"""Effective dimensions, below which all items lie on one line: every user's ranking is one order, or its reverse."""
+"""Effective dimensions, below which all items lie on one line: every user's ranking is one order, or its reverse. Of
+items that differ in one thing only this is right: it is said of runs that rank no better than chance or popularity."""
 
 DEAD = 0.5
 """Share of dimensions that are zero for every item."""
@@ -73,12 +74,17 @@ class Vectors:
     def __init__(self, notes: Notes) -> None:
         self.notes, self.n_collapsed, self.n_dead = notes, 0, 0
 
-    def look(self, table: Tensor) -> None:
-        """Looks at a table, (N, D); tells what two validations in a row show: the first epoch may pass through it."""
+    def look(self, table: Tensor, ranks: bool) -> None:
+        """Looks at a table; tells what two validations in a row show: the first epoch may pass through it.
+
+        Args:
+            table: (N, D).
+            ranks: whether the run is known to rank better than chance or popularity, or nothing is known of that.
+        """
         shape = table_shape(table)
         if shape is None:
             return
-        lies_on_a_line = shape.dimensions < ONE_LINE and table.shape[1] > 1
+        lies_on_a_line = shape.dimensions < ONE_LINE and table.shape[1] > 1 and not ranks
         self.n_collapsed = self.n_collapsed + 1 if shape.spread < ALIKE or lies_on_a_line else 0
         self.n_dead = self.n_dead + 1 if shape.dead >= DEAD else 0
         if self.n_collapsed >= 2:
