@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 from recbole_pixel.store.errors import PictureError
 from recbole_pixel.store.fit import FITS, fitted
 from recbole_pixel.store.jpeg import plain_jpeg
-from recbole_pixel.store.picture_faults import check_icon, check_png, reason, too_many_pixels
+from recbole_pixel.store.picture_faults import reason, too_many_pixels
+from recbole_pixel.store.png import check_icon, check_png, without_notes
 from recbole_pixel.store.rgb import to_rgb
 
 MAX_PIXELS = 89_478_485  # a quarter of a gigabyte as RGB; also where Pillow begins to warn of decompression bombs
@@ -93,9 +94,20 @@ def _height_and_width(size: int | tuple[int, int] | None) -> tuple[int, int] | N
 def _opened(data: bytes) -> Image.Image:
     """The first frame, upright, in RGB."""
     check_png(data)
+    check_icon(data, MAX_PIXELS)
+    try:
+        return _read(data)
+    except PictureError:
+        raise
+    except Exception as error:
+        bare = without_notes(data)
+        if bare is None or isinstance(error, Image.DecompressionBombError):
+            raise
+        return _read(bare)
+
+
+def _read(data: bytes) -> Image.Image:
     image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-    if image.format == "ICO":
-        check_icon(data, MAX_PIXELS)
     if image.width * image.height > MAX_PIXELS:
         raise too_many_pixels(image.width, image.height, MAX_PIXELS)
     image.load()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
-
 from PIL import Image
 
 from recbole_pixel.store.errors import PictureError
 
-PNG_START = b"\x89PNG\r\n\x1a\n"
-MUST_BE_WHOLE = (b"IHDR", b"PLTE", b"IDAT", b"tRNS")
 TEXT = (b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<svg", b"<!--", b"<rss", b"{", b"[{")
 OTHERS = {
     b"%PDF": "a PDF document",
@@ -65,37 +61,3 @@ def reason(data: bytes, error: Exception, max_pixels: int, formats: tuple[str, .
             return f"damaged: it begins as {kind} does, but is cut short or broken"
         return f"not a picture of a known format: it begins {data[:8]!r}"
     return f"damaged: {error}"
-
-
-def check_png(data: bytes) -> None:
-    """Compares the parts of a PNG that make its pixels with their checksums, which Pillow does in part only.
-
-    Raises:
-        PictureError: one differs.
-    """
-    place = len(PNG_START) if data.startswith(PNG_START) else len(data)
-    while place + 8 <= len(data):
-        n_bytes, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
-        end = place + 8 + n_bytes
-        if kind in MUST_BE_WHOLE and end + 4 <= len(data):  # a shorter one Pillow finds truncated
-            checksum = int.from_bytes(data[end : end + 4], "big")
-            if zlib.crc32(memoryview(data)[place + 4 : end]) != checksum:
-                raise PictureError(f"damaged: the checksum of its {kind.decode()} differs")
-        place = end + 4
-        if kind == b"IEND":
-            return
-
-
-def check_icon(data: bytes, max_pixels: int) -> None:
-    """Refuses an ICO with a huge PNG in it, whose own header says at most 256 x 256.
-
-    Raises:
-        PictureError: there is one.
-    """
-    place = data.find(PNG_START)
-    while place >= 0:
-        width = int.from_bytes(data[place + 16 : place + 20], "big")
-        height = int.from_bytes(data[place + 20 : place + 24], "big")
-        if width * height > max_pixels:
-            raise too_many_pixels(width, height, max_pixels)
-        place = data.find(PNG_START, place + 1)
