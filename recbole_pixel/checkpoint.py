@@ -20,8 +20,11 @@ FORMAT = "recbole_pixel/1"
 
 def plain(value: Any) -> Any:
     """``value`` as numbers, strings, lists and dicts; None for what has no such form (devices, classes)."""
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, bool):
         return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)  # numpy's float64 is a float, too, and no plain one
     if isinstance(value, dict):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple, set)):

@@ -200,6 +200,45 @@ def from_first(value: Any) -> Any:
     return values[0]
 
 
+def gather_objects(value: Any) -> list[Any]:
+    """Each rank's ``value``, plain Python and tensors in host memory, on all ranks."""
+    values = [value] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(values, value, group=_host)
+    return values
+
+
+class Agreement:
+    """What some rank asks for, by its number; all ranks are told at the same call.
+
+    What was asked at one call is told at the next: in between, the answers travel, and nobody waits for them.
+    """
+
+    def __init__(self) -> None:
+        self._asked: tuple[Any, Tensor] | None = None
+
+    def __call__(self, asks: int) -> int:
+        """The largest number that a rank asked for at the call before; all of them call it equally often.
+
+        Args:
+            asks: this rank's; 0 for nothing.
+        """
+        if world_size() == 1:
+            return asks
+        told = self.settled()
+        numbers = torch.tensor(asks)
+        self._asked = dist.all_reduce(numbers, dist.ReduceOp.MAX, group=_host, async_op=True), numbers
+        return told
+
+    def settled(self) -> int:
+        """What was asked for at the last call; nothing travels any more."""
+        if self._asked is None:
+            return 0
+        (work, numbers), self._asked = self._asked, None
+        work.wait()
+        return int(numbers)
+
+
 def copy_state_from_first(module: nn.Module) -> None:
     """Makes parameters and buffers of ``module`` those of the first rank."""
     if world_size() > 1:

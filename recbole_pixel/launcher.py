@@ -10,24 +10,30 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from types import FrameType
 from typing import IO
+
+from recbole_pixel.interrupts import ONE_REQUEST
 
 GRACE = 5.0  # seconds in which the other ranks may end by themselves, and say why, after one has failed
 POLL = 0.1
-SAID = 2  # exit code of our command where the settings or the data are wrong, which every rank says in the same words
+SAID = (2, 130, 143)
+"""Exit codes of our command that all ranks have for one reason: wrong settings or data, Ctrl+C, SIGTERM."""
 
 
-def launch(command: Sequence[str], n_ranks: int) -> int:
+def launch(command: Sequence[str], n_ranks: int, told: Mapping[str, str] | None = None) -> int:
     """Runs ``command`` in ``n_ranks`` processes; returns 0, or the exit code of one that failed.
 
     The first rank writes to this process's output. What another says is shown if it failed before the first did.
+    Ctrl+C and SIGTERM are passed on, and the ranks left to end as they will; a second Ctrl+C ends them.
     Several machines need ``torchrun``.
 
     Args:
         command: a program and its arguments.
         n_ranks: how many processes.
+        told: further variables of their environment.
 
     Raises:
         ValueError: ``n_ranks`` is less than 1, or this process is a rank itself.
@@ -37,10 +43,11 @@ def launch(command: Sequence[str], n_ranks: int) -> int:
     if "RANK" in os.environ:
         raise ValueError("torchrun started this command in several processes already; leave --nproc out")
     ranks: list[subprocess.Popen[bytes]] = []
-    with ExitStack() as files, _ended_by_sigterm():
+    with ExitStack() as files, _passing_on(ranks):
         said = [files.enter_context(tempfile.TemporaryFile()) for _ in range(1, n_ranks)]
         try:
             for environment, output in zip(rank_environments(n_ranks), (None, *said), strict=True):
+                environment |= told or {}
                 ranks.append(subprocess.Popen(list(command), env=environment, stdout=output, stderr=output))
             code, failed = _wait(ranks)
             if failed:
@@ -98,7 +105,7 @@ def _show(ranks: Sequence[subprocess.Popen[bytes]], number: int, said: IO[bytes]
 
     What the first rank says of it may be no more than that somebody has left.
     """
-    if ranks[0].poll() == ranks[number].poll() == SAID:
+    if ranks[0].poll() == ranks[number].poll() and ranks[number].poll() in SAID:
         return
     said.seek(0)
     print(f"process {number} of {len(ranks)} failed:", file=sys.stderr)
@@ -115,13 +122,27 @@ def _end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Lets SIGTERM end this process by way of its ``finally`` clauses, which end the ranks."""
+def _passing_on(ranks: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Within it, SIGINT and SIGTERM go to the ``ranks``, which may finish what they are at.
+
+    A second SIGINT ends this process by way of its ``finally`` clauses, which end the ranks.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    heard: list[float] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        heard.append(time.monotonic())
+        if number == signal.SIGINT and heard[-1] - heard[0] > ONE_REQUEST:
+            raise KeyboardInterrupt
+        for rank in ranks:
+            if rank.poll() is None:
+                rank.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from recbole.data import create_dataset, data_preparation
+from recbole.trainer import Trainer
 from recbole.utils import ModelType, get_model, get_trainer, init_seed
 
 from recbole_pixel import __version__
@@ -26,6 +27,8 @@ from recbole_pixel.evaluation.per_user import PerUser
 from recbole_pixel.evaluation.rank_shares import RankShares
 from recbole_pixel.rank_output import one_tensorboard, start_log
 from recbole_pixel.registry import is_pixel_model
+from recbole_pixel.resumable import Resumable
+from recbole_pixel.resuming import find_point, no_other_weights, weights_at_hand
 from recbole_pixel.training import count_parameters
 
 SCORES_AT_A_TIME = 2**24  # 64 MB
@@ -55,6 +58,7 @@ def run(
     saved: bool = True,
     then: Callable[[dict[str, Any], Trained], None] | None = None,
     watch: Callable[[int, float], None] | None = None,
+    resume: bool | str | Path = False,
 ) -> dict[str, Any]:
     """Trains and evaluates a model of ours or of RecBole.
 
@@ -69,6 +73,8 @@ def run(
         then: called at the end, by the first rank, when the others have left: with the result and what made it.
         watch: called after each validation with epoch and score, by a search for settings; what it raises ends the run.
             The test part is not looked at then, and ``test`` is empty.
+        resume: go on with a run that was interrupted: True for the newest in ``checkpoint_dir`` with these settings, or
+            the path of its folder, or of a state in it. One that is finished is evaluated.
 
     Returns:
         ``model``, ``dataset``, ``seed``, ``mask_history``, ``best_valid``, ``test`` (metric to value), ``popularity``
@@ -80,32 +86,41 @@ def run(
 
     Raises:
         SettingError, FileNotFoundError, LookupError: as the settings or the data deserve; the message says what to do.
+        InterruptedRunError: Ctrl+C or SIGTERM asked the run to stop; it says where its state is. A KeyboardInterrupt.
     """
     config = make_config(model, dataset, config_files, settings)
     with process_group(config["device"]):
-        result, trained = _run(config, saved, watch)
+        result, trained = _run(config, saved, watch, resume)
     if then is not None and is_launched_first():
         then(result, trained)
     return result
 
 
-def _run(config: Any, saved: bool, watch: Callable[[int, float], None] | None) -> tuple[dict[str, Any], Trained]:
+def _run(
+    config: Any, saved: bool, watch: Callable[[int, float], None] | None, resume: bool | str | Path
+) -> tuple[dict[str, Any], Trained]:
     """One run, by this process or by all ranks together."""
     trainer_kind = trainer_class(config)
+    check_resumable(trainer_kind, config["model"], resume, saved)
     check_buckets(config)
     init_seed(config["seed"], config["reproducibility"])
     start_log(config)
     getLogger().info(config)
+    point = find_point(config, resume) if resume else None
     with first_rank_first():
         _, train, valid, test = prepare_data(config)
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-        network = get_model(config["model"])(config, train._dataset).to(config["device"])
+        with weights_at_hand(config, point):
+            network = get_model(config["model"])(config, train._dataset).to(config["device"])
     getLogger().info(network)
-    with one_tensorboard():
+    with one_tensorboard(), no_other_weights(config, point):
         trainer = trainer_kind(config, network)
     if not is_first():  # models start alike, and drop out at random, each rank of its own
         torch.manual_seed(config["seed"] + rank())
-    began, validated, told = time.perf_counter(), list[tuple[int, float]](), list[PerUser]()
+    if point is not None:
+        trainer.go_on_from(point.state, point.path)
+    began, told = time.perf_counter(), list[PerUser]()
+    validated: list[tuple[int, float]] = getattr(trainer, "validated", [])
 
     def validate(epoch: int, score: float) -> None:
         validated.append((epoch, score))
@@ -113,7 +128,7 @@ def _run(config: Any, saved: bool, watch: Callable[[int, float], None] | None) -
             watch(epoch, score)
 
     _, best_valid = trainer.fit(train, valid, saved=saved, show_progress=config["show_progress"], callback_fn=validate)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - began + getattr(trainer, "seconds_before", 0.0)
     is_saved = saved and _learns(config, network)
     result = {
         "model": config["model"],
@@ -214,7 +229,27 @@ def trainer_class(config: Any) -> Any:
             f"{config['model']} trains in one process, and {world_size()} were started; models with an item tower that "
             f"learns train in several: use PixelSASRec with item_tower=id for an ID baseline, or start one process"
         )
-    return trainer if issubclass(trainer, HistoryMaskMixin) else type(trainer.__name__, (HistoryMaskMixin, trainer), {})
+    if issubclass(trainer, HistoryMaskMixin):
+        return trainer
+    resumable = (Resumable,) if trainer is Trainer else ()  # others' epochs depend on more than a state has
+    return type(trainer.__name__, (*resumable, HistoryMaskMixin, trainer), {})
+
+
+def check_resumable(trainer: type, model: str, resume: bool | str | Path, saved: bool) -> None:
+    """Refuses to go on with what keeps no states.
+
+    Raises:
+        SettingError: says what does.
+    """
+    if not resume:
+        return
+    if not issubclass(trainer, Resumable):
+        raise SettingError(
+            f"{model} keeps no states to go on from; models with an item tower that learns do, and those of RecBole "
+            f"that its plain Trainer trains, such as SASRec and BPR: start {model} anew, without --resume"
+        )
+    if not saved:
+        raise SettingError("a run that saves nothing cannot be gone on with: leave out resume, or saved=False")
 
 
 def _cost(trainer: Any, seconds: float) -> dict[str, Any]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from recbole.trainer import Trainer
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_pixel.checkpoint import plain_config, read_checkpoint, rows_digest, write_checkpoint
+from recbole_pixel.checkpoint import read_checkpoint, rows_digest, write_checkpoint
 from recbole_pixel.data.loader import PixelTrainDataLoader
 from recbole_pixel.data.rank_rows import RANK_TARGETS
-from recbole_pixel.distributed import from_first, gather_on_host, is_first, sum_over_ranks, wait_for_all, world_size
+from recbole_pixel.distributed import gather_on_host, is_first, sum_over_ranks, wait_for_all, world_size
 from recbole_pixel.encoder.precision import autocast_type
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.evaluation.rank_shares import RankShares
@@ -24,12 +24,13 @@ from recbole_pixel.health.watching import WatchedTraining
 from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.parallel import averaged_over_ranks
 from recbole_pixel.pretrained import Loaded, Pretrained, load_pretrained, rows_of_entities
+from recbole_pixel.resumable import Resumable, Start
 from recbole_pixel.training import Accumulation, fuse, learning_rate_factor, parameter_groups
 
 CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the device
 
 
-class PixelTrainer(WatchedTraining, RankShares, HistoryMaskMixin, Trainer):
+class PixelTrainer(Resumable, WatchedTraining, RankShares, HistoryMaskMixin, Trainer):
     """Trains encoder and recommender with rates of their own; saves plain checkpoints.
 
     What RecBole's trainer does (early stopping, validation, logging) it does here too. Where several ranks train
@@ -44,9 +45,6 @@ class PixelTrainer(WatchedTraining, RankShares, HistoryMaskMixin, Trainer):
         super().__init__(config, model)
         if self.pretrained is not None:
             self.logger.info(str(self.pretrained))
-        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-        name = f"{config['model']}-{config['item_tower']}-{config['dataset']}-{stamp}.pth"
-        self.saved_model_file = from_first(os.path.join(self.checkpoint_dir, name))
         encodes = config["item_tower"] not in ("id", "features")
         self.autocast_type = autocast_type(config["precision"], torch.device(self.device), encodes)
         self.scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
@@ -79,20 +77,21 @@ class PixelTrainer(WatchedTraining, RankShares, HistoryMaskMixin, Trainer):
 
     def fit(self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         """RecBole's ``Trainer.fit``, after giving the loader the item inputs and fitting the features' scale."""
-        if isinstance(train_data, PixelTrainDataLoader):
-            train_data.epoch = self.start_epoch  # a resumed run goes on with the batches of the next epoch
         if isinstance(self.tower, ItemTower):
             self.tower.shares_table = world_size() > 1
             if isinstance(train_data, PixelTrainDataLoader) and not self.model.reads_all_items:
                 train_data.inputs = self.tower.inputs  # type: ignore[assignment]
                 self.tower.shares_steps = train_data.gathers and world_size() > 1
-            if self.start_epoch == 0:
+            if self.start_epoch == 0 and not self.goes_on:
                 self.tower.fit_standardising()
         if world_size() > 1:
             self.over_ranks = averaged_over_ranks(self.model)
         self.rows = rows_digest(train_data._dataset, *self._fields_with_rows())
         per_epoch = -(-len(train_data) // self.accumulation.n_batches)
-        n_steps, n_done = per_epoch * self.epochs, per_epoch * self.start_epoch
+        n_steps = per_epoch * self.epochs
+        if not self.goes_on:
+            self.n_updates = per_epoch * self.start_epoch
+        n_done = self.n_updates
         factor = learning_rate_factor(self.config["lr_schedule"], self.config["warmup_steps"], n_steps)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: factor(n_done + step))
         return super().fit(train_data, valid_data, *args, **kwargs)
@@ -102,21 +101,31 @@ class PixelTrainer(WatchedTraining, RankShares, HistoryMaskMixin, Trainer):
         of = {*rows_of_entities(self.model).values(), *(["item"] if isinstance(self.tower, IDTower) else [])}
         return [self.config[f"{entity.upper()}_ID_FIELD"] for entity in sorted(of)]
 
-    def _train_epoch(
-        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
-    ) -> float:
-        """One pass over the training rows; returns the sum of the steps' losses."""
-        began, encoded = time.perf_counter(), self.tower.n_encoded
+    def _train_rest(self, train_data: Any, epoch: int, start: Start, loss_func: Any, show_progress: bool) -> float:
+        """Trains the batches of an epoch from ``start`` on; returns the sum of the losses of all its steps."""
+        noted = {"seconds": 0.0, "n_encoded": 0, "loss": 0.0, **start.noted}
+        began, encoded = time.perf_counter() - noted["seconds"], self.tower.n_encoded - noted["n_encoded"]
         self.model.train()
         self.accumulation = Accumulation(self.accumulation.n_batches)  # of an epoch that was interrupted, nothing stays
         loss_func = loss_func or self.over_ranks or self.model.calculate_loss
-        total = torch.zeros((), device=self.device)
-        progress = tqdm(train_data, f"Train {epoch_idx:>5}", len(train_data), disable=not show_progress, unit="batch")
-        for step, interaction in enumerate(progress):
-            with self._gradients_of(step + 1 == len(train_data)):
+        total = torch.tensor(noted["loss"], device=self.device)
+
+        def note() -> dict[str, Any]:
+            self._check_nan(total)
+            own = {"seconds": time.perf_counter() - began, "n_encoded": self.tower.n_encoded - encoded}
+            return self._note(train_data, loss=total.item(), **own)
+
+        if isinstance(train_data, PixelTrainDataLoader):
+            train_data.start_at(epoch, start.n_batches)
+        name, n_batches = f"Train {epoch:>5}", len(train_data)
+        progress = tqdm(train_data, name, n_batches, disable=not show_progress, unit="batch", initial=start.n_batches)
+        for n_done, interaction in enumerate(progress, start.n_batches + 1):
+            with self._gradients_of(n_done == n_batches):
                 total += self._train_step(interaction.to(self.device), loss_func)
-            if step % CHECK_EVERY == 0:
+            if n_done % CHECK_EVERY == 1:
                 self._check_nan(total)
+            if not self.accumulation.n_done and n_done < n_batches:
+                self._behind_update(epoch, n_done, note)
         if self.accumulation.n_done:
             self._update()
         total = sum_over_ranks(total) / world_size()
@@ -157,6 +166,7 @@ class PixelTrainer(WatchedTraining, RankShares, HistoryMaskMixin, Trainer):
         if self.clip_grad_norm:
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
         self.optimizer.step()
+        self.n_updates += 1
         if self.scheduler is not None:
             self.scheduler.step()
 
@@ -165,30 +175,38 @@ class PixelTrainer(WatchedTraining, RankShares, HistoryMaskMixin, Trainer):
             self._write(epoch, kwargs.pop("saved_model_file", self.saved_model_file), verbose)
         wait_for_all()
 
-    def _write(self, epoch: int, path: str, verbose: bool) -> None:
-        state = {
-            "config": plain_config(self.config),
-            "item_table": self.model.item_table,
-            "rows": self.rows,
-            "epoch": max(epoch, self.start_epoch - 1),  # RecBole says -1 where no epoch is left to run
-            "cur_step": self.cur_step,
-            "best_valid_score": float(self.best_valid_score) if np.isfinite(self.best_valid_score) else None,
-            "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
-            "optimizer": self.optimizer.state_dict(),
+    def checkpoint(self, epoch: int) -> dict[str, Any]:
+        """As of every trainer, and which table is the items', and what the rows of tables belong to."""
+        return {**super().checkpoint(epoch), "item_table": self.model.item_table, "rows": self.rows}
+
+    def own_progress(self) -> dict[str, Any]:
+        """Cost of the epochs so far, what was loaded to start with, and how large a step's chunks are found to be."""
+        return {
+            "epoch_seconds": list(self.epoch_seconds),
+            "epoch_encoded": list(self.epoch_encoded),
+            "pretrained": None if self.pretrained is None else self.pretrained._asdict(),
+            "train_chunk": getattr(self.tower, "train_chunk", None),
         }
-        write_checkpoint(state, path)
+
+    def take_own_progress(self, point: Mapping[str, Any]) -> None:
+        """Goes on from what :meth:`own_progress` gave."""
+        self.epoch_seconds, self.epoch_encoded = list(point["epoch_seconds"]), list(point["epoch_encoded"])
+        self.pretrained = None if point["pretrained"] is None else Loaded(**point["pretrained"])
+        if getattr(self.tower, "train_chunk", None) == "auto":
+            self.tower.train_chunk = point["train_chunk"]
+
+    def _write(self, epoch: int, path: str, verbose: bool) -> None:
+        # RecBole says -1 where no epoch is left to run
+        write_checkpoint(self.checkpoint(max(epoch, self.start_epoch - 1)), path)
         if verbose:
             self.logger.info(f"Saving current: {path}")
 
     def resume_checkpoint(self, resume_file: str) -> None:
-        """Continues from a checkpoint of ours: weights, optimiser, epoch and early stopping."""
-        checkpoint = read_checkpoint(resume_file, self.device)
+        """Continues from a checkpoint of ours: of a run's last state, as it was; of its best epoch, behind that."""
+        checkpoint = read_checkpoint(resume_file)
+        if "run" in checkpoint:
+            self.go_on_from(checkpoint, Path(resume_file))
+            return
         self.saved_model_file = str(resume_file)
         self.start_epoch = checkpoint["epoch"] + 1
-        self.cur_step = checkpoint["cur_step"]
-        if checkpoint["best_valid_score"] is not None:
-            self.best_valid_score = checkpoint["best_valid_score"]
-        self.model.load_state_dict(checkpoint["state_dict"])
-        self.model.load_other_parameter(checkpoint.get("other_parameter"))
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.load(checkpoint)

@@ -41,7 +41,8 @@ class _Written:
     """A stream that remembers why it could not be written: torch says no more than that it could not."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self.stream, self.error = stream, None
+        self.stream = stream
+        self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
         try:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+NPROC = "RECBOLE_PIXEL_NPROC"
+"""Environment: how many processes our command started, in each of them."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -30,6 +36,14 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="train in N processes on this machine, one for each accelerator (default: 1)",
     )
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="PATH",
+        help="go on with a run that was interrupted: the newest with these settings, or the one in the folder PATH",
+    )
     parser.set_defaults(func=run, takes_settings=True)
 
 
@@ -39,10 +53,18 @@ def run(namespace: argparse.Namespace) -> int:
     if namespace.nproc != 1:
         return _run_in_processes(namespace)
     from recbole_pixel.distributed import is_launched_first
+    from recbole_pixel.interrupts import InterruptedRunError
     from recbole_pixel.report.reporting import run_reported
     from recbole_pixel.result_table import result_lines
 
-    result = run_reported(namespace.model, namespace.dataset, namespace.config_files.split(), settings)
+    files = namespace.config_files.split()
+    try:
+        result = run_reported(namespace.model, namespace.dataset, files, settings, namespace.resume)
+    except InterruptedRunError as stopped:
+        if is_launched_first():
+            told = "" if stopped.folder is None else f"\nto go on: {resume_command(namespace, stopped.folder)}"
+            print(f"the run was stopped; {stopped}{told}", file=sys.stderr, flush=True)
+        return stopped.code
     if is_launched_first():
         print("\n".join(result_lines(result)))
     return 0
@@ -51,11 +73,32 @@ def run(namespace: argparse.Namespace) -> int:
 def _run_in_processes(namespace: argparse.Namespace) -> int:
     from recbole_pixel.launcher import launch
 
-    named = {"--model": namespace.model, "--dataset": namespace.dataset, "--config_files": namespace.config_files}
-    arguments = [f"{name}={value}" for name, value in named.items()]
+    arguments = [*_named(namespace), *_resumed(namespace.resume)]
     arguments += ["--debug"] if namespace.debug else []
     command = [sys.executable, "-m", "recbole_pixel", "train", *arguments, *namespace.settings]
-    return launch(command, namespace.nproc)
+    return launch(command, namespace.nproc, {NPROC: str(namespace.nproc)})
+
+
+def _named(namespace: argparse.Namespace) -> list[str]:
+    named = {"--model": namespace.model, "--dataset": namespace.dataset, "--config_files": namespace.config_files}
+    return [f"{name}={value}" for name, value in named.items()]
+
+
+def _resumed(resume: bool | str) -> list[str]:
+    return [] if resume is False else ["--resume" if resume is True else f"--resume={resume}"]
+
+
+def resume_command(namespace: argparse.Namespace, folder: Path) -> str:
+    """What to type to go on with the run in ``folder`` that the arguments in ``namespace`` started."""
+    n_processes = os.environ.get(NPROC)
+    if "RANK" in os.environ and n_processes is None:
+        return f"the same torchrun command with --resume={shlex.quote(str(folder))}"
+    script = Path(sys.argv[0]).name
+    program = ["python", sys.argv[0]] if script == "run_recbole_pixel.py" else ["recbole-pixel", "train"]
+    program = ["python", "-m", "recbole_pixel", "train"] if script == "__main__.py" else program
+    processes = [f"--nproc={n_processes}"] if n_processes else []
+    named = [argument for argument in _named(namespace) if not argument.endswith("=")]
+    return shlex.join([*program, *named, *processes, f"--resume={folder}", *namespace.settings])
 
 
 def parse_settings(arguments: Sequence[str]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class PixelTrainDataLoader(AbstractDataLoader):
             )
         self.plan = dataset.row_plan(config["train_rows"])
         super().__init__(config, dataset, sampler, shuffle=shuffle)
-        self.epoch = 0
+        self.epoch, self.n_passed = 0, 0
         self.negative_field = config["NEG_PREFIX"] + dataset.iid_field
         self.is_ranked = config["loss_type"] == "CE"
         self.n_shared = config["shared_negatives"]
@@ -86,18 +86,25 @@ class PixelTrainDataLoader(AbstractDataLoader):
     def __len__(self) -> int:
         return -(-self.plan.n_rows // self.step)
 
+    def start_at(self, epoch: int, n_batches: int = 0) -> None:
+        """Lets the next pass be that of ``epoch``, from behind its first ``n_batches``, as they would have come."""
+        self.epoch, self.n_passed = epoch, n_batches
+
     def __iter__(self) -> Iterator[Interaction]:
         rng = np.random.default_rng([self.config["seed"], self.epoch])
-        self.epoch += 1
+        batches = self._batches(rng, self.n_passed)
+        self.start_at(self.epoch + 1)
         ring = Ring(self.inputs, self.config["device"])
-        return iter(Prefetcher(self._batches(rng), ring, shares_items=self.gathers))
+        return iter(Prefetcher(batches, ring, shares_items=self.gathers))
 
-    def _batches(self, rng: np.random.Generator) -> Iterator[Interaction]:
-        for plan in self.plan.batches(rng if self.shuffle else None, self.step):
-            yield self._batch(rng, plan)
+    def _batches(self, rng: np.random.Generator, n_passed: int = 0) -> Iterator[Interaction]:
+        """Batches behind the first ``n_passed``, for which ids are planned and drawn, and nothing is made of them."""
+        for number, plan in enumerate(self.plan.batches(rng if self.shuffle else None, self.step)):
+            negatives, extra = self._negatives(rng, plan), self._extra(rng)
+            if number >= n_passed:
+                yield self._batch(plan, negatives, extra)
 
-    def _batch(self, rng: np.random.Generator, plan: BatchPlan) -> Interaction:
-        negatives = self._negatives(rng, plan)
+    def _batch(self, plan: BatchPlan, negatives: np.ndarray, extra: np.ndarray) -> Interaction:
         rows = RankRows(plan.targets) if world_size() > 1 else None
         own = plan if rows is None else plan.part(rows.own)
         fields = {**own.fields, self._dataset.iid_field: own.targets}
@@ -107,9 +114,9 @@ class PixelTrainDataLoader(AbstractDataLoader):
             one_a_row = (self._dataset.iid_field, self.negative_field)
             fields = {field: ids[:, 0] if field in one_a_row else ids for field, ids in fields.items()}
         if rows is None or self.gathers:
-            catalogue = self._catalogue(rng, plan, negatives, own)
+            catalogue = self._catalogue(plan, negatives, extra, own)
         else:
-            catalogue = self._catalogue(rng, own, fields.get(self.negative_field, negatives), own)
+            catalogue = self._catalogue(own, fields.get(self.negative_field, negatives), extra, own)
         batch = {field: torch.from_numpy(np.ascontiguousarray(values)) for field, values in fields.items()}
         batch |= {field: torch.from_numpy(values) for field, values in catalogue.items()}
         if not plan.is_flat:
@@ -126,8 +133,14 @@ class PixelTrainDataLoader(AbstractDataLoader):
         negatives[plan.targets == 0] = 0
         return negatives
 
+    def _extra(self, rng: np.random.Generator) -> np.ndarray:
+        """Items drawn to be ranked beside those of the batch."""
+        if self.is_ranked and self.extra:
+            return draw_distinct(rng, self.candidates, self.extra)
+        return np.zeros(0, dtype=np.int64)
+
     def _catalogue(
-        self, rng: np.random.Generator, plan: BatchPlan, negatives: np.ndarray, own: BatchPlan
+        self, plan: BatchPlan, negatives: np.ndarray, extra: np.ndarray, own: BatchPlan
     ) -> dict[str, np.ndarray]:
         """The step's catalogue: every item that the batch names, each once; none where all items are.
 
@@ -136,7 +149,7 @@ class PixelTrainDataLoader(AbstractDataLoader):
         is_whole = self.is_ranked and self.extra is None
         if is_whole and self._dataset.cold is None and not self.masks:
             return {}
-        ids = np.append(0, self.candidates) if is_whole else self._named(rng, plan, negatives)
+        ids = np.append(0, self.candidates) if is_whole else named(plan, negatives, extra)
         fields = {CATALOGUE_ID: ids, CATALOGUE_CANDIDATE: self.is_candidate[ids]}
         if self.is_ranked and self.extra is not None:
             fields[CATALOGUE_LOG_Q] = log_inclusion(
@@ -150,12 +163,10 @@ class PixelTrainDataLoader(AbstractDataLoader):
             fields[CATALOGUE_OWN] = positions_of(ranked, *own.own())
         return fields
 
-    def _named(self, rng: np.random.Generator, plan: BatchPlan, negatives: np.ndarray) -> np.ndarray:
-        """Ids that the batch names, and those drawn to be ranked beside them: sorted, distinct, the padding first."""
-        drawn = np.zeros(0, dtype=np.int64)
-        if self.is_ranked and self.extra:
-            drawn = draw_distinct(rng, self.candidates, self.extra)
-        return np.unique(np.concatenate([[0], plan.inputs.ravel(), plan.targets.ravel(), negatives.ravel(), drawn]))
+
+def named(plan: BatchPlan, negatives: np.ndarray, extra: np.ndarray) -> np.ndarray:
+    """Ids that a batch names, and those drawn to be ranked beside them: sorted, distinct, the padding first."""
+    return np.unique(np.concatenate([[0], plan.inputs.ravel(), plan.targets.ravel(), negatives.ravel(), extra]))
 
 
 def catalogue_fields(batch: Interaction) -> dict[str, torch.Tensor]:

@@ -101,8 +101,10 @@ class PromptTrainDataLoader(PixelTrainDataLoader):
         rng = np.random.default_rng([self.config["seed"], self.epoch, len(self.others)])
         lengths = [PixelTrainDataLoader.__len__(self), *map(len, self.others)]
         order = rng.permutation(np.repeat(np.arange(len(lengths)), lengths))
-        for other in self.others:
-            other.epoch = self.epoch
+        passed = np.bincount(order[: self.n_passed], minlength=len(lengths)).tolist()
+        order = order[self.n_passed :]
+        for loader, n_batches in zip((self, *self.others), passed, strict=True):
+            loader.start_at(self.epoch, n_batches)
         iterators = [super().__iter__(), *map(iter, self.others)]
         for source in order:
             batch = next(iterators[source])

@@ -129,7 +129,8 @@ def make_run(job: Job, **own: Any) -> dict[str, Any]:
     """
     from recbole_pixel.quick_start import run as run_model
 
-    settings = {"show_progress": False, "state": "ERROR", **job.run.settings, "checkpoint_dir": job.checkpoint_dir}
+    quiet = {"show_progress": False, "state": "ERROR", "keep_checkpoints": 0}  # what is cut off here is made anew
+    settings = {**quiet, **job.run.settings, "checkpoint_dir": job.checkpoint_dir}
     result = run_model(job.run.model, job.dataset, job.config_files, {**settings, **own})
     kept = {name: result[name] for name in KEPT}
     cold = {"cold": result["cold"]} if "cold" in result else {}
