@@ -137,8 +137,9 @@ def _load_pickled(stream: IO[bytes], *args: Any, **kwargs: Any) -> Any:
     return pickle.load(stream, *args, **kwargs)
 
 
-def _load_numbers(path: Any, *args: Any, **kwargs: Any) -> Any:
-    return np.load(path, *args, **{**kwargs, "allow_pickle": False})
+def _load_numbers(path: Any, mmap_mode: Any = None, allow_pickle: bool = False, **kwargs: Any) -> Any:
+    """np.load, whatever ``allow_pickle`` says."""
+    return np.load(path, mmap_mode, allow_pickle=False, **kwargs)
 
 
 def _opening(model_file: str) -> AbstractContextManager[None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,8 +100,15 @@ def read_per_user(path: str | Path) -> PerUser:
     """Results that :func:`write_per_user` wrote.
 
     Raises:
-        ValueError: the file holds something else.
+        ValueError: the file holds something else, or is torn.
     """
+    try:
+        return _read(path)
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read as results one by one: {error}") from error
+
+
+def _read(path: str | Path) -> PerUser:
     with np.load(path, allow_pickle=False) as stored:
         missing = [name for name in FIELDS if name not in stored]
         if missing:
