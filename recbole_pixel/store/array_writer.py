@@ -19,7 +19,7 @@ import numpy as np
 from recbole_pixel.store.array_store import CHECKSUMS, DATA, FORMAT, TOKENS, as_json, fingerprint_of
 from recbole_pixel.store.build_lock import BuildLock
 from recbole_pixel.store.disk_faults import named_disk_faults
-from recbole_pixel.store.durable import beside, recover, refuse_foreign, replace_folder, write_json, write_manifest
+from recbole_pixel.store.durable import beside, ready_to_replace, replace_folder, write_json, write_manifest
 from recbole_pixel.store.errors import StoreError
 
 PROGRESS = "progress.json"
@@ -84,8 +84,7 @@ class ArrayStoreWriter:
         return self
 
     def _begin(self) -> None:
-        recover(self.path)
-        refuse_foreign(self.path, (FORMAT,))
+        ready_to_replace(self.path, FORMAT, PROGRESS)
         self._written = self._left_by_earlier_run()
         if not self._written:
             self._start_afresh()

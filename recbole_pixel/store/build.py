@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from recbole_pixel.store.build_lock import BuildLock
 from recbole_pixel.store.build_report import BuildReport
-from recbole_pixel.store.durable import recover, refuse_foreign
+from recbole_pixel.store.durable import ready_to_replace
 from recbole_pixel.store.errors import StoreError
 from recbole_pixel.store.fit import FITS
 from recbole_pixel.store.image_index import FORMAT, MAX_KEY_BYTES, IndexEntry, key_of
 from recbole_pixel.store.image_store import ImageStore
-from recbole_pixel.store.image_writer import ImageStoreWriter
+from recbole_pixel.store.image_writer import SETTINGS, ImageStoreWriter
 from recbole_pixel.store.in_order import in_order
 from recbole_pixel.store.picture import decode_image, encode_image
 from recbole_pixel.store.source import ImageSource
@@ -66,8 +66,7 @@ def build_image_store(
         "keep_original": keep_original,
     }
     with BuildLock(out):
-        recover(out)
-        refuse_foreign(out, (FORMAT,))
+        ready_to_replace(out, FORMAT, SETTINGS)
         report = BuildReport(out, warnings=list(getattr(source, "warnings", ())))
         fingerprint = source.fingerprint()
         if not _is_up_to_date(report, {**settings, "source_fingerprint": fingerprint}):

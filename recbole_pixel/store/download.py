@@ -21,7 +21,7 @@ from recbole_pixel.store.download_options import DownloadOptions
 from recbole_pixel.store.download_report import DownloadReport
 from recbole_pixel.store.download_results import StoreResults
 from recbole_pixel.store.download_workers import fetch_all
-from recbole_pixel.store.durable import beside, recover, refuse_foreign
+from recbole_pixel.store.durable import beside, ready_to_replace
 from recbole_pixel.store.errors import StoreError
 from recbole_pixel.store.image_index import FORMAT
 from recbole_pixel.store.image_store import ImageStore
@@ -77,8 +77,7 @@ def download_images(
     form, urls = StoredForm(size, fit, keep_original), ItemUrls(items, url_column)
     settings = {"source": f"{url_column} of {items.name}", **form.settings()}
     with BuildLock(out):
-        recover(out)
-        refuse_foreign(out, (FORMAT,))
+        ready_to_replace(out, FORMAT, SETTINGS)
         _refuse_other_settings(out, settings)
         report = DownloadReport(
             out, beside(out, FAILURES), n_items=urls.n_items, n_without_url=urls.n_items - urls.n_with_url

@@ -135,6 +135,23 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def ready_to_replace(folder: Path, format_name: str, note: str) -> None:
+    """Ends what an earlier build was cut off in, and leaves at `folder` nothing or a store that may be replaced.
+
+    Args:
+        folder: the store.
+        format_name: of the stores that may be.
+        note: file of a build that goes on, which one that was killed as its last act may have left in a store.
+
+    Raises:
+        FileExistsError: something else than such a store is there.
+    """
+    recover(folder)
+    refuse_foreign(folder, (format_name,))
+    if folder.is_dir():
+        (folder / note).unlink(missing_ok=True)
+
+
 def refuse_foreign(folder: Path, format_names: tuple[str, ...]) -> None:
     """Raises FileExistsError if `folder` is something else than a store of ours, which replacing would destroy."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
