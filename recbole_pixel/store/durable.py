@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from recbole_pixel.store.errors import StoreError
+from recbole_pixel.store.new_file import new_file
 
 MANIFEST = "manifest.json"
-DIGEST = "manifest_digest"
+DIGEST, HEADER_DIGEST = "manifest_digest", "header_digest"
 RENAMING_SECONDS = 0.2  # how long a store may be away while another takes its name: two renames
 
 
@@ -34,7 +35,7 @@ def sync_folder(folder: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` under a temporary name, flushes it to the disk and renames it to `path`."""
     temporary = beside(path, ".tmp")
-    with open(temporary, "w", encoding="utf-8") as stream:
+    with new_file(temporary, "t", encoding="utf-8") as stream:
         json.dump(value, stream)  # in ASCII: a file name may hold half characters, which UTF-8 cannot have
         stream.flush()
         os.fsync(stream.fileno())
@@ -70,8 +71,9 @@ def read_manifest(folder: Path, format_name: str) -> dict[str, Any]:
             f"{folder} holds {found!r}, expected {format_name!r}; point to a store of that kind, "
             f"or delete it and build it again"
         )
-    digest = manifest.pop(DIGEST, None)  # stores of the first versions have none
-    if digest is not None and digest != _digest(manifest):
+    digest = manifest.pop(DIGEST, None)
+    # Stores of the first versions have no digest; those that have this one have both, unless its very name is damaged.
+    if digest != _digest(manifest) and (digest is not None or HEADER_DIGEST in manifest):
         raise StoreError(f"{folder / MANIFEST} is damaged: its digest differs; delete {folder} and build it again")
     return manifest
 

@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_pixel.store.durable import check_size, read_manifest
+from recbole_pixel.store.durable import HEADER_DIGEST, check_size, read_manifest
 from recbole_pixel.store.errors import MissingPictureError, StoreError
 from recbole_pixel.store.image_index import DATA, FORMAT, INDEX, PICTURES, IndexEntry, fingerprint_of, key_of
 from recbole_pixel.store.lmdb_file import Database, LmdbFile
@@ -128,7 +128,7 @@ class ImageStore:
             check_size(self.path / DATA, self.manifest["file_bytes"])
             try:
                 file = LmdbFile(self.path / DATA)
-                if self.manifest.get("header_digest", header_digest(file)) != header_digest(file):
+                if self.manifest.get(HEADER_DIGEST, header_digest(file)) != header_digest(file):
                     raise StoreError(f"the header of {self.path / DATA} is damaged; copy it again or build it again")
                 opened = _Opened(file, file.database(PICTURES), file.database(INDEX))
             finally:

@@ -12,7 +12,15 @@ from typing import Any
 import lmdb
 
 from recbole_pixel.store.disk_faults import named_disk_faults
-from recbole_pixel.store.durable import beside, file_digest, read_manifest, replace_folder, write_json, write_manifest
+from recbole_pixel.store.durable import (
+    HEADER_DIGEST,
+    beside,
+    file_digest,
+    read_manifest,
+    replace_folder,
+    write_json,
+    write_manifest,
+)
 from recbole_pixel.store.errors import StoreError
 from recbole_pixel.store.image_entries import verified_entries
 from recbole_pixel.store.image_index import DATA, DATABASES, FORMAT, INDEX, PICTURES, IndexEntry, fingerprint_of
@@ -135,7 +143,7 @@ class ImageStoreWriter:
                     "count": len(self.known),
                     "file_bytes": data.stat().st_size,
                     "file_digest": file_digest(data),
-                    "header_digest": header_digest(LmdbFile(data)),
+                    HEADER_DIGEST: header_digest(LmdbFile(data)),
                     **self.settings,
                     **facts,
                     "fingerprint": fingerprint_of(self.known),
