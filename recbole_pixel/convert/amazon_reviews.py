@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from recbole_pixel.convert.amazon_editions import EDITIONS, FIELDS, Reviews
 from recbole_pixel.convert.amazon_records import Record, parse_record
+from recbole_pixel.convert.atomic_text import has_breaks
 from recbole_pixel.convert.line_blocks import Block, BrokenLines, read_blocks
 
 SCHEMA = {"user": pl.String, "item": pl.String, "rating": pl.Float64, "time": pl.Int64}
@@ -59,6 +61,8 @@ def _at_once(block: Block, reviews: Reviews) -> pl.DataFrame | None:
     n_lines = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
     try:
         if reviews.columns is None:
+            if not _are_spelt_once(block.data, fields, n_lines):
+                return None
             frame = pl.read_ndjson(block.data, schema=dict(zip(fields, SCHEMA.values(), strict=True)))
         else:
             if b'"' in block.data:
@@ -72,7 +76,19 @@ def _at_once(block: Block, reviews: Reviews) -> pl.DataFrame | None:
         for field, (name, dtype) in zip(fields, SCHEMA.items(), strict=True)
     )
     is_odd = frame.height != n_lines or any(frame.null_count().row(0)) or not frame["rating"].is_finite().all()
-    return None if is_odd else frame
+    # Of half a surrogate pair polars makes a zero byte.
+    return None if is_odd or any(frame.select(has_breaks(pl.col("user", "item")).any()).row(0)) else frame
+
+
+def _are_spelt_once(data: bytes, fields: Sequence[str], n_lines: int) -> bool:
+    """Whether each line names each field once, and user and item as text.
+
+    Of a field that stands twice polars takes the first and Python the last; of a list or a number that should be an ID
+    polars makes text. Within a text the quotes around a field's name would be escaped.
+    """
+    names = [f'"{field}":'.encode() for field in fields]
+    is_text = all(data.count(name + b'"') + data.count(name + b' "') == n_lines for name in names[:2])
+    return is_text and all(data.count(name) == n_lines for name in names)
 
 
 def _line_by_line(block: Block, reviews: Reviews, broken: BrokenLines) -> pl.DataFrame:

@@ -121,7 +121,8 @@ def _records(path: Path, lines: Sequence[tuple[int, bytes]]) -> list[tuple[int, 
         except ValueError as error:
             faults.append(f"line {number}: {error}")
     if not records:
-        raise ValueError(f"{path} holds no records, one on each line; {faults[0]}")
+        array = "; make lines of an array: jq -c '.[]' FILE > NEW" if lines[0][1].startswith(b"[") else ""
+        raise ValueError(f"{path} holds no records, one on each line; {faults[0]}{array}")
     return records
 
 

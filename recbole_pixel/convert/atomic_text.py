@@ -12,6 +12,7 @@ from typing import Literal
 import polars as pl
 
 from recbole_pixel.missing_words import MISSING_WORDS
+from recbole_pixel.store.image_index import MAX_KEY_BYTES
 
 FieldType = Literal["token", "token_seq", "float", "float_seq"]
 """RecBole's types of a column."""
@@ -27,6 +28,15 @@ def is_missing(text: pl.Expr) -> pl.Expr:
 def has_breaks(text: pl.Expr) -> pl.Expr:
     """Whether a cell holds a tab, a line break or another control character, which no ID survives."""
     return text.str.contains(_BREAKS)
+
+
+def is_too_long(text: pl.Expr) -> pl.Expr:
+    """Whether a cell has more bytes than the key of a picture can have.
+
+    RecBole keeps all IDs as wide as the longest: one of a million characters, as an unclosed quote makes them, would
+    take 4 MB for each item.
+    """
+    return text.str.len_bytes() > MAX_KEY_BYTES
 
 
 def as_token(text: pl.Expr) -> pl.Expr:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from pathlib import Path
 from types import TracebackType
 
@@ -14,7 +16,8 @@ class DatasetFolder:
     """`out`/`name`, written by one conversion at a time.
 
     Inside the context, files are written to `part` paths; leaving it without an error gives them their names one by
-    one, each replacing what had it. After an error they are removed, and so is a folder that was not there before.
+    one, each replacing what had it. After an error they are removed, and so is a folder that was not there before; of a
+    full disk it is said which.
 
     Args:
         out: the folder of data sets.
@@ -48,6 +51,9 @@ class DatasetFolder:
             if not any(self.path.iterdir()):
                 self.path.rmdir()
             self._lock.__exit__(kind, error, trace)
+        if isinstance(error, OSError) and _number(error) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            why = f"{self.path} cannot be written, nothing in it was changed, and what was begun is gone: {error}"
+            raise OSError(why) from error
 
     @property
     def images(self) -> Path:
@@ -70,6 +76,12 @@ class DatasetFolder:
         for final, part in self._parts.items():
             os.replace(part, final)
         sync_folder(self.path)
+
+
+def _number(error: OSError) -> int:
+    """What the system calls an error; polars only writes it into the text."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return error.errno or (int(found[1]) if found else 0)
 
 
 def checked_name(name: str) -> str:

@@ -15,11 +15,20 @@ from typing import BinaryIO
 
 import polars as pl
 
-from recbole_pixel.convert.atomic_text import has_breaks, is_missing
+from recbole_pixel.convert.atomic_text import has_breaks, is_missing, is_too_long
 from recbole_pixel.convert.k_core import in_core
 from recbole_pixel.convert.row_rules import RowRules
-from recbole_pixel.convert.source_table import SourceTable, readable
-from recbole_pixel.convert.times import TimeKind, as_time, as_written, dates_are_whole, time_counts, time_kind
+from recbole_pixel.convert.source_table import SourceTable
+from recbole_pixel.convert.times import (
+    TimeKind,
+    as_time,
+    as_written,
+    dates_are_whole,
+    is_no_time,
+    time_counts,
+    time_kind,
+)
+from recbole_pixel.store.image_index import MAX_KEY_BYTES
 
 ROWS_PER_PASS = 2_000_000
 """Rows sorted at once; about 150 bytes of memory each."""
@@ -87,7 +96,7 @@ def write_interactions(
             f"ratings below {rules.min_rating:g} cannot be left out: {table.origin} has no column of ratings"
         )
     result = Interactions()
-    with readable(table.path):
+    with table.readable():
         windows = _windows(_source(table, columns), columns, rules, rows_per_pass, result)
         if rules.k_core:
             windows = in_core(windows, rules, result.dropped, out.parent)
@@ -98,7 +107,8 @@ def write_interactions(
     if result.n_read == 0:
         raise ValueError(f"{table.origin} holds no rows; expected interactions")
     if result.n_rows == 0:
-        raise ValueError(f"{table.origin} has no usable row among {result.n_read}; dropped: {dict(result.dropped)}")
+        dropped, why = dict(result.dropped), _unread_time(_source(table, columns))
+        raise ValueError(f"{table.origin} has no usable row among {result.n_read}; dropped: {dropped}{why}")
     return result
 
 
@@ -128,6 +138,15 @@ def _source(table: SourceTable, columns: InteractionColumns) -> pl.LazyFrame:
     return frame.select("user", "item", pl.col("time").cast(pl.String), *(["rating"] if columns.rating else []))
 
 
+def _unread_time(source: pl.LazyFrame) -> str:
+    """What the first cell looks like that should be a time and is none, for a message; empty if there is none."""
+    time = pl.col("time")
+    cell = source.filter(~is_missing(time), is_no_time(time)).select("time").head(1).collect()
+    if cell.is_empty():
+        return ""
+    return f"; {cell.item()!r} is neither a number nor a date such as 2021-06-01 12:30:00: rewrite that column"
+
+
 def _survey(source: pl.LazyFrame, rows_per_pass: int) -> tuple[TimeKind, list[pl.Expr]]:
     """The kind of the times, and conditions on users that part the rows into windows, in byte order."""
     time = pl.col("time")
@@ -147,6 +166,7 @@ def _checked(source: pl.LazyFrame, kind: TimeKind) -> pl.LazyFrame:
         "missing user": is_missing(pl.col("user")),
         "missing item": is_missing(pl.col("item")),
         "tab or line break in an ID": has_breaks(pl.col("user")) | has_breaks(pl.col("item")),
+        f"ID of more than {MAX_KEY_BYTES} bytes": is_too_long(pl.col("user")) | is_too_long(pl.col("item")),
         "missing time": is_missing(pl.col("time")),
         "unparsable time": as_time(pl.col("time"), kind).is_null(),
     }

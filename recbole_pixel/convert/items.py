@@ -18,8 +18,9 @@ from recbole_pixel.convert.atomic_text import (
     has_breaks,
     header,
     is_missing,
+    is_too_long,
 )
-from recbole_pixel.convert.source_table import SourceTable, readable
+from recbole_pixel.convert.source_table import SourceTable
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,11 @@ def write_items(wanted: pl.Series, source: ItemSource | None, out: Path, *, keep
     if source is None:
         _write(wanted_keys, [], out)
         return Items(wanted.to_list(), 0, {})
-    with readable(source.table.path):
+    with source.table.readable():
         keys, notes = _keys(source)
+        if keys.is_empty():
+            why = f": {', '.join(f'{n} {reason}' for reason, n in notes.items())}" if notes else ""
+            raise ValueError(f"{source.table.origin} describes no item{why}; expected a row for each item")
         missing = wanted_keys.join(keys, on="item_id", how="anti", maintain_order="left")
         if missing.height == wanted_keys.height:
             example, key = wanted[0], keys["item_id"].first()
@@ -134,7 +138,7 @@ def write_items(wanted: pl.Series, source: ItemSource | None, out: Path, *, keep
 def _usable(source: ItemSource) -> pl.LazyFrame:
     names = dict.fromkeys([source.key, *(column.source for column in source.columns)])
     key = pl.col(source.key)
-    return source.table.text(*names).filter(~is_missing(key), ~has_breaks(key))
+    return source.table.text(*names).filter(~is_missing(key), ~has_breaks(key), ~is_too_long(key))
 
 
 def _keys(source: ItemSource) -> tuple[pl.DataFrame, dict[str, int]]:

@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
+from recbole_pixel.table_faults import first_bytes, kind_of
+
 BLOCK_BYTES = 16 << 20
 """Text parsed at once."""
 
@@ -87,7 +89,7 @@ def read_blocks(
         ValueError: the compressed data are damaged, and broken lines are not skipped.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
+        raise FileNotFoundError(f"{'a folder is at' if path.is_dir() else 'no file'} {path}; expected a text file")
     bar = tqdm(
         total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress
     )
@@ -100,9 +102,11 @@ def first_lines(path: Path, n: int) -> list[tuple[int, bytes]]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file holds no text.
+        ValueError: the file holds no text, or is something else.
     """
     lines: list[tuple[int, bytes]] = []
+    if path.is_file() and (kind := kind_of(first_bytes(path))):
+        raise ValueError(f"{path} holds no lines of text: {kind}")
     for block in read_blocks(path, BrokenLines(path, skip=True), block_bytes=1 << 16):
         lines += list(block.lines())[: n - len(lines)]
         if len(lines) == n:

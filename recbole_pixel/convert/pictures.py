@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from recbole_pixel.convert.atomic_text import is_missing
-from recbole_pixel.convert.source_table import SourceTable, readable
+from recbole_pixel.convert.source_table import SourceTable
 from recbole_pixel.store import FileMapSource, ImageSource, build_image_store
 
 
@@ -109,7 +109,7 @@ def named_by_column(table: SourceTable, key: str, column: str, root: Path | None
         FileNotFoundError: none of the files is there.
     """
     base = table.path.parent if root is None else root
-    with readable(table.path):
+    with table.readable():
         text = table.text(*dict.fromkeys([key, column]))
         text = text.select(token=pl.col(key), file=pl.col(column).str.strip_chars())
         rows = text.filter(~is_missing(pl.col("token")), ~is_missing(pl.col("file"))).collect()

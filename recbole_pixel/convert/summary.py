@@ -12,6 +12,9 @@ from recbole_pixel.convert.pictures import Pictures
 ADDRESS_COLUMN = "image_url"
 """The column of NAME.item that `recbole-pixel images download` reads."""
 
+_FIRST_TIME = 1e8
+"""Smaller numbers count something else than seconds since 1970: days, steps, years."""
+
 N_NAMED = 5
 """Items named in a list of more."""
 
@@ -30,6 +33,7 @@ def _lines(conversion: Conversion) -> Iterator[str]:
         yield f"  items that the items' table does not describe, kept with empty cells: {items.n_without_row:,}"
     for reason, count in items.notes.items():
         yield f"  items' table, left out: {count:,} {reason}"
+    yield from _alike(items.tokens)
     yield from _picture_lines(conversion)
     yield from (f"  note: {line}" for line in conversion.source.notice)
     yield f"  files: {', '.join(path.name for path in sorted(conversion.path.iterdir()) if path.suffix in _SUFFIXES)}"
@@ -76,6 +80,17 @@ def _picture_lines(conversion: Conversion) -> Iterator[str]:
     yield from (f"  {line}" for line in pictures.lines)
 
 
+def _alike(tokens: list[str]) -> Iterator[str]:
+    """Items that a spreadsheet or a table of floats may have made of others: `1.0` beside `1`, ` 7` beside `7`."""
+    known = set(tokens)
+    pairs = [(token, bare) for token in tokens if (bare := token.strip().removesuffix(".0")) != token and bare in known]
+    if pairs:
+        yield (
+            f"  note: {len(pairs):,} items are spelt as others are but for blanks or .0, e.g. {pairs[0][0]!r} and "
+            f"{pairs[0][1]!r}; each is an item of its own"
+        )
+
+
 def _reasons(dropped: dict[str, int]) -> str:
     if not dropped:
         return ""
@@ -86,6 +101,11 @@ def _span(conversion: Conversion) -> str:
     if conversion.source.columns.time is None:
         return "the order of the rows in the file, since no time column was named; repeated rows are kept"
     first, last = conversion.interactions.times
+    if first >= _FIRST_TIME and _scale(first) != _scale(last):
+        return (
+            f"{first:.15g} to {last:.15g}, as if {_unit(first)} and {_unit(last)} since 1970 were mixed; histories are "
+            f"in the order of these numbers, so mend the column {conversion.source.columns.time!r} if they are"
+        )
     dates = [_date(first), _date(last)]
     if None in dates:
         return f"{first:.15g} to {last:.15g}"
@@ -102,8 +122,7 @@ def _scale(time: float) -> float:
 
 
 def _date(time: float) -> str | None:
-    # Numbers this small count something else: days, steps, years.
-    if time < 1e8:
+    if time < _FIRST_TIME:
         return None
     try:
         return datetime.fromtimestamp(time / _scale(time), tz=timezone.utc).date().isoformat()

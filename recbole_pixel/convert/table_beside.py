@@ -44,6 +44,7 @@ class TableBeside(SourceTable):
     def count_matches(self) -> tuple[int, int]:
         """How many rows there are, and how many of them have one in the other table."""
         keys = super().text(self.key).with_columns(pl.col(self.key).str.strip_chars())
-        others = self.more.text(self.more_key).with_columns(pl.col(self.more_key).str.strip_chars())
-        both = keys.join(others, left_on=self.key, right_on=self.more_key, how="semi")
-        return keys.select(pl.len()).collect().item(), both.select(pl.len()).collect().item()
+        with self.more.readable():
+            others = self.more.text(self.more_key).with_columns(pl.col(self.more_key).str.strip_chars())
+            both = keys.join(others, left_on=self.key, right_on=self.more_key, how="semi")
+            return keys.select(pl.len()).collect().item(), both.select(pl.len()).collect().item()

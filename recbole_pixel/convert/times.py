@@ -12,11 +12,11 @@ _DATE_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
 
 def time_counts(text: pl.Expr) -> list[pl.Expr]:
-    """Aggregations that `time_kind` decides by: `time_cells`, `time_integers`, `time_numbers`, `time_fractions`."""
+    """Aggregations that `time_kind` decides by: `time_dates`, `time_integers`, `time_numbers`, `time_fractions`."""
     integer = text.str.strip_chars().cast(pl.Int64, strict=False)
     number = _finite(text)
     return [
-        text.is_not_null().sum().alias("time_cells"),
+        _microseconds(text.filter(number.is_null())).is_not_null().sum().alias("time_dates"),
         integer.is_not_null().sum().alias("time_integers"),
         number.is_not_null().sum().alias("time_numbers"),
         (number != number.floor()).sum().alias("time_fractions"),
@@ -27,10 +27,10 @@ def time_kind(counts: dict[str, int]) -> TimeKind:
     """What the column holds.
 
     Returns:
-        `date` if fewer than half of the cells are numbers; `decimal` if any number has a fraction; `whole` if some are
+        `date` if more cells are dates than numbers; `decimal` if any number has a fraction; `whole` if some are
         spelt as fractions but are none (881250949.0, 8.8e8), as tools do that made floats of them; else `integer`.
     """
-    if 2 * counts["time_numbers"] < counts["time_cells"]:
+    if counts["time_numbers"] < counts["time_dates"]:
         return "date"
     if counts["time_fractions"]:
         return "decimal"
@@ -49,6 +49,11 @@ def as_time(text: pl.Expr, kind: TimeKind) -> pl.Expr:
         return _finite(text)
     exact = text.str.strip_chars().cast(pl.Int64, strict=False)
     return exact if kind == "integer" else pl.coalesce(exact, _finite(text).cast(pl.Int64, strict=False))
+
+
+def is_no_time(text: pl.Expr) -> pl.Expr:
+    """Whether a cell is neither a finite number nor a date."""
+    return pl.coalesce(_finite(text), _microseconds(text)).is_null()
 
 
 def as_written(time: pl.Expr, kind: TimeKind, dates_are_whole: bool) -> pl.Expr:
