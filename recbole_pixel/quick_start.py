@@ -29,6 +29,7 @@ from recbole_pixel.rank_output import one_tensorboard, start_log
 from recbole_pixel.registry import is_pixel_model
 from recbole_pixel.resumable import Resumable
 from recbole_pixel.resuming import find_point, no_other_weights, weights_at_hand
+from recbole_pixel.store.new_file import new_file
 from recbole_pixel.training import count_parameters
 
 SCORES_AT_A_TIME = 2**24  # 64 MB
@@ -280,5 +281,6 @@ def write_result(result: Mapping[str, Any], path: Path) -> None:
     """Writes a result as JSON, under a temporary name first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(result, indent=2, default=float) + "\n", encoding="utf-8")
+    with new_file(partial, "t", encoding="utf-8") as stream:
+        stream.write(json.dumps(result, indent=2, default=float) + "\n")
     partial.replace(path)

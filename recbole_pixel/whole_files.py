@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import torch
 
 from recbole_pixel.store.durable import sync_folder
+from recbole_pixel.store.new_file import new_file
 
 START = b"PK\x03\x04"  # of the zip archives that torch writes
 
@@ -27,7 +28,7 @@ def save_whole(state: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "wb") as stream:
+        with new_file(partial) as stream:
             _save(state, _Written(stream))
             stream.flush()
             os.fsync(stream.fileno())

@@ -13,6 +13,7 @@ from recbole.evaluator.register import metrics_dict
 
 from recbole_pixel.evaluation.recording import TARGET_COUNT, TARGET_ITEM, TARGET_RANK, USER
 from recbole_pixel.evaluation.training_counts import training_counts
+from recbole_pixel.store.new_file import new_file
 
 
 class PerUser(NamedTuple):
@@ -90,8 +91,7 @@ def write_per_user(found: PerUser, path: str | Path, **more: np.ndarray) -> None
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    with partial.open("xb") as stream:  # never through a link that somebody laid there
+    with new_file(partial) as stream:
         np.savez_compressed(stream, allow_pickle=False, **fields, **found.metrics, **more)
     partial.replace(path)
 

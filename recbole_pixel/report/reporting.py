@@ -27,6 +27,7 @@ from recbole_pixel.report.run_folder import (
     split_mark,
     write_run,
 )
+from recbole_pixel.store.new_file import new_file
 
 
 def run_reported(
@@ -124,10 +125,12 @@ def write_page(folder: Path, result: Mapping[str, Any], trained: Trained) -> Pat
     others += [{**entry, "kind": "baseline"} for entry in baselines if entry["label"] not in known]
     label = row_label(result)
     page = page_of(label, result, table_rows(label, result, others), contents)
-    path = folder / REPORT
+    return _written(folder / REPORT, page)
+
+
+def _written(path: Path, page: str) -> Path:
     partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    with partial.open("x", encoding="utf-8") as stream:  # never through a link that somebody laid there
+    with new_file(partial, "t", encoding="utf-8") as stream:
         stream.write(page)
     partial.replace(path)
     return path

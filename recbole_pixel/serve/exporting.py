@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from recbole_pixel.store.new_file import new_file
+
 VECTOR_FORMS, INDEX_FORMS = ("npy", "parquet"), ("faiss", "usearch")
 FORMS: dict[str, tuple[str, ...]] = {
     "item_vectors": VECTOR_FORMS,
@@ -54,9 +56,8 @@ def tokens_path(path: Path) -> Path:
 def _replaced(path: Path, write: Callable[[Path], object]) -> None:
     """Lets ``write`` write under a temporary name first: a reader never meets half a file."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.unlink(missing_ok=True)
+    new_file(partial).close()
     try:
-        partial.touch(exist_ok=False)  # never through a link that somebody laid there
         write(partial)
         os.replace(partial, path)
     finally:
