@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from recbole_pixel.store import ArrayStore, ArrayStoreWriter, open_or_none
+from recbole_pixel.store.disk_faults import named_disk_faults
 
 BLOCK = 256  # records made at a time
 WAIT_SECONDS = 0.5  # between looks at a store that another process is building
@@ -47,7 +48,8 @@ def built_store(
     """
     key = sha256(dumps(provenance, sort_keys=True).encode()).hexdigest()[:12]
     path, is_waiting = folder / f"{name}-{key}.array", False
-    folder.mkdir(parents=True, exist_ok=True)
+    with named_disk_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     while (store := open_or_none(path, provenance)) is None:
         try:
             _build(ArrayStoreWriter(path, tokens, shape, dtype, provenance), f"Preparing {name}", blocks)

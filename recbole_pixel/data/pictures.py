@@ -32,9 +32,17 @@ def drop_items_without(dataset: Any, tokens: Iterable[str], what: str, setting: 
         tokens: items that have ``what``.
         what: pictures, features or texts.
         setting: that is ``drop``.
+
+    Raises:
+        ValueError: that would be all of them.
     """
     items = dataset.inter_feat[dataset.iid_field]
     is_there = items.isin(set(tokens))
+    if len(items) and not is_there.any():
+        raise ValueError(
+            f"{setting} is drop, and none of the {items.nunique()} items has {what}, e.g. {items.iloc[0]!r}: no "
+            f"interaction would be left; see `recbole-pixel images check` for tokens that differ"
+        )
     dropped = int((~is_there).sum())
     if dropped:
         n_items = items[~is_there].nunique()

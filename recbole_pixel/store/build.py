@@ -145,7 +145,18 @@ class _Builder:
                 f"none of the {len(tokens)} pictures in {self.source.name} can be read, e.g. "
                 + "; ".join(f"{token}: {reason}" for token, reason in list(report.bad.items())[:3])
             )
+        if self._has_changed():
+            report.warnings.append(
+                f"{self.source.name} changed while it was read: run the same build again, which compares every picture"
+            )
         self.writer.finish({"source_fingerprint": self.fingerprint, "bad": report.bad, "n_unread": report.n_unread})
+
+    def _has_changed(self) -> bool:
+        """Whether the source is another than when the build began; the manifest keeps the state from then."""
+        try:
+            return self.source.fingerprint() != self.fingerprint
+        except OSError:  # it is gone
+            return True
 
     def _prepared(self, token: str, known: IndexEntry | None) -> _Picture:
         """Runs in the threads. Whatever is wrong with one picture is this picture's business only."""

@@ -9,28 +9,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOM = "make room and run the same build again, what was done is kept"
-NO_ROOM = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), ROOM)
-NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM)
-NO_LOCKS = dict.fromkeys((errno.ENOLCK, errno.EOPNOTSUPP), "build on a local disk and copy the finished store")
+ELSEWHERE = "name a place that can be written (of caches: cache_dir)"
+ELSEWHERE_FIRST = "build on a local disk and copy the finished store"
+ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), ROOM),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), ELSEWHERE),
+    **dict.fromkeys((errno.ENOLCK, errno.EOPNOTSUPP), ELSEWHERE_FIRST),
+}
 
 
 @contextmanager
-def named_disk_faults(path: Path, elsewhere: str = "name a place that can be written") -> Iterator[None]:
-    """Adds to an OSError of writing `path`, or what lies beside it, what can be done; lets all others pass.
-
-    Args:
-        path: the store.
-        elsewhere: what to do where nothing may be written.
-    """
-    advice = {**NO_ROOM, **NO_LOCKS, **dict.fromkeys(NO_RIGHT, elsewhere)}
+def named_disk_faults(path: Path) -> Iterator[None]:
+    """Adds to an OSError of writing the store `path`, or beside it, what can be done; lets all others pass."""
     try:
         yield
     except OSError as error:
-        if error.errno not in advice or error.strerror != os.strerror(error.errno) or not _is_of(error, path):
+        if error.errno not in ADVICE or error.strerror != os.strerror(error.errno) or not _is_of(error, path):
             raise
-        raise type(error)(
-            error.errno, f"{error.strerror}: {advice[error.errno]}", error.filename or str(path)
-        ) from error
+        told = f"{error.strerror}: {ADVICE[error.errno]}"
+        raise type(error)(error.errno, told, error.filename or str(path)) from error
 
 
 def _is_of(error: OSError, path: Path) -> bool:

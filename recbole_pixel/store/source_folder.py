@@ -30,10 +30,11 @@ def read_limited(path: Path) -> bytes:
     """
     # Without O_NONBLOCK the mere opening of a pipe waits for ever for somebody to write to it.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    kind = stat.S_IFMT(os.fstat(handle).st_mode)
+    if kind != stat.S_IFREG:
+        os.close(handle)
+        raise PictureError(f"{KINDS.get(kind, 'something else')}, not a file")
     with open(handle, "rb") as stream:
-        kind = os.fstat(handle).st_mode
-        if not stat.S_ISREG(kind):
-            raise PictureError(f"{KINDS.get(stat.S_IFMT(kind), 'no file')}, not a file")
         data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise PictureError(f"{path.stat().st_size:,} bytes, more than {MAX_BYTES:,}")
