@@ -2,52 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from killed_runs import assert_same, ends, killed_run
 from worlds import colour_world, random_rows, write_inter
 
-from recbole_pixel.checkpoint import read_checkpoint
-from recbole_pixel.kept_states import KeptStates, states_in
+from recbole_pixel.config_files import SettingError
+from recbole_pixel.data.loader import PixelTrainDataLoader
+from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.quick_start import run
 from recbole_pixel.resumable import Resumable
 from recbole_pixel.trainer import PixelTrainer
 
 STEPS: dict[str, Any] = {
-    "checkpoint_steps": 2,
-    "epochs": 3,
-    "hidden_dropout_prob": 0.3,
-    "metric_decimal_place": 7,
-    "train_batch_size": 4,
-}
-ID = {"item_tower": "id", **STEPS}
+    "checkpoint_steps": 2, "epochs": 3, "hidden_dropout_prob": 0.3, "metric_decimal_place": 7, "train_batch_size": 4,
+}  # fmt: skip
+ID = {**STEPS, "item_tower": "id"}
+CLIPPED = {"clip_grad_norm": {"max_norm": 1.0}, "accumulate_steps": 2, "checkpoint_steps": 1}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ids, all items ranked": ("PixelSASRec", {**ID, "lr_schedule": "cosine", "warmup_steps": 3}),
-    "ids, drawn items and accumulated": (
-        "PixelSASRec",
-        {
-            **ID,
-            "extra_candidates": 5,
-            "accumulate_steps": 2,
-            "checkpoint_steps": 1,
-            "clip_grad_norm": {"max_norm": 1.0},
-        },
-    ),
+    "ids, drawn items and accumulated": ("PixelSASRec", {**ID, **CLIPPED, "extra_candidates": 5}),
     "prefix rows, BPR": ("PixelSASRec", {**ID, "train_rows": "prefix", "loss_type": "BPR", "train_batch_size": 40}),
     "masked rows": ("PixelBERT4Rec", {**ID, "masked_copies": 1}),
-    "pairs": ("PixelMF", {"item_tower": "id", "loss_type": "BPR", **STEPS, "train_batch_size": 60}),
-    "pictures": (
-        "PixelSASRec",
-        {**STEPS, "tune": "top:1", "feature_noise": 0.03, "batch_norm": "train", "encoder": "test_resnet"},
-    ),
+    "pairs": ("PixelMF", {**ID, "loss_type": "BPR", "train_batch_size": 60}),
+    "pictures": ("PixelSASRec", {**STEPS, "encoder": "test_resnet", "tune": "top:1", "feature_noise": 0.03}),
 }
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing may catch it."""
+DEATHS = [
+    (PixelTrainer, "_train_step", 4),  # behind the gradient of the 4th batch
+    (Resumable, "_full_sort_batch_eval", 1),
+    (PixelTrainer, "_train_rest", 2, True),  # between two epochs
+    (PixelTrainer, "_train_step", 1),
+]
 
 
 @pytest.fixture
@@ -56,67 +43,61 @@ def world(tmp_path, settings) -> dict[str, Any]:
     return settings
 
 
-def killing(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at: int, before: bool = False) -> None:
-    """Lets the ``at``-th call of a method, from 1, end in death."""
-    method, calls = getattr(owner, name), iter(range(1, 10_000))
-
-    def deadly(*args: Any, **kwargs: Any) -> Any:
-        dies = next(calls) == at
-        if dies and before:
-            raise Killed
-        found = method(*args, **kwargs)
-        if dies:
-            raise Killed
-        return found
-
-    monkeypatch.setattr(owner, name, deadly)
-
-
-def ends(result: dict[str, Any]) -> dict[str, Any]:
-    """What a run comes to."""
-    best = Path(result["checkpoint"])
-    last = read_checkpoint(states_in(best.with_suffix(".run"))[0])
-    cost = ("seconds", "seconds_per_epoch", "checkpoint")
-    return {
-        "result": {key: value for key, value in result.items() if key not in cost},
-        "best": read_checkpoint(best)["state_dict"],
-        "last": last["state_dict"],
-        "moments": last["optimizer"]["state"],
-        "rates": [group["lr"] for group in last["optimizer"]["param_groups"]],
-    }
-
-
-def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, entry in value.items():
-            yield from flat(entry, f"{path}/{key}")
-    else:
-        yield path, value
-
-
-def assert_same(one: Any, other: Any) -> None:
-    one, other = dict(flat(one)), dict(flat(other))
-    assert one.keys() == other.keys()
-    for path, value in one.items():
-        same = torch.equal(value, other[path]) if isinstance(value, torch.Tensor) else value == other[path]
-        assert same, f"{path}: {value} and {other[path]}"
-
-
 @pytest.mark.parametrize("case", CASES)
-def test_a_run_that_was_killed_comes_to_the_end_of_one_that_was_not(tmp_path, world, monkeypatch, case):
-    """Within its first epoch, within a validation, between two epochs, and within its last."""
+def test_a_run_that_was_killed_comes_to_the_end_of_one_that_was_not(tmp_path, world, case):
+    """It dies within its first epoch, within a validation, between two epochs, and within its last."""
     model, own = CASES[case]
-    name = colour_world(tmp_path, n_users=20, n_items=16, length=8) if own.get("item_tower") != "id" else "w"
+    name = "w" if "item_tower" in own else colour_world(tmp_path, n_users=20, n_items=16, length=8)
     settings = {**world, **own}
     whole = run(model, name, settings={**settings, "checkpoint_dir": str(tmp_path / "whole")})
-    deaths = [
-        (PixelTrainer, "_train_step", 4, False),
-        (Resumable, "_full_sort_batch_eval", 1, False),
-        (PixelTrainer, "_train_rest", 2, True),
-        (PixelTrainer, "_train_step", 1, False),
-    ]
-    for number, (owner, method, at, before) in enumerate(deaths):
-        with monkeypatch.context() as patch, pytest.raises(Killed):
-            killing(patch, owner, method, at, before)
-            run(model, name, settings=settings, resume=number > 0)
+    for number, death in enumerate(DEATHS):
+        killed_run(model, name, settings, death, resume=number > 0)
     assert_same(ends(run(model, name, settings=settings, resume=True)), ends(whole))
+
+
+@pytest.mark.parametrize("model", ["SASRec", "BPR"])
+def test_recboles_models_go_on_from_their_last_epoch(tmp_path, world, model):
+    settings = {**world, "epochs": 3, "hidden_dropout_prob": 0.3, "train_batch_size": 60, "metric_decimal_place": 7}
+    whole = run(model, "w", settings={**settings, "checkpoint_dir": str(tmp_path / "whole")})
+    killed_run(model, "w", settings, (Resumable, "_full_sort_batch_eval", 2, True))
+    killed_run(model, "w", settings, (Resumable, "_train_rest", 2, True), resume=True)
+    assert_same(ends(run(model, "w", settings=settings, resume=True)), ends(whole))
+
+
+@pytest.mark.parametrize("model", ["Pop", "NCL"])
+def test_models_that_keep_no_states_say_so(world, model):
+    with pytest.raises(SettingError, match=f"{model} keeps no states to go on from; models with an item tower"):
+        run(model, "w", settings=world, resume=True)
+
+
+def test_what_a_run_started_from_is_needed_no_more(tmp_path, world, monkeypatch):
+    """Weights of another run, which a frozen trunk was built with; and features are not standardised anew."""
+    name = colour_world(tmp_path, n_users=12, n_items=10, length=6)
+    settings = {**world, **STEPS, "encoder": "test_resnet", "tune": "top:1", "epochs": 2, "metric_decimal_place": 7}
+    first = run("PixelSASRec", name, settings={**settings, "seed": 5, "epochs": 1})
+    settings |= {"pretrained": first["checkpoint"], "checkpoint_dir": str(tmp_path / "second")}
+    whole = run("PixelSASRec", name, settings={**settings, "checkpoint_dir": str(tmp_path / "whole")})
+    killed_run("PixelSASRec", name, settings, (PixelTrainer, "_train_step", 3))
+    Path(first["checkpoint"]).unlink()
+    monkeypatch.setattr(ItemTower, "fit_standardising", lambda tower: pytest.fail("fitted anew"))
+    resumed = run("PixelSASRec", name, settings=settings, resume=True)
+    assert resumed["pretrained"]["loaded"]
+    assert_same(ends(resumed), ends(whole))
+
+
+@pytest.mark.parametrize("own", [{"loss_type": "BPR"}, {"loss_type": "CE", "extra_candidates": 3}, {}])
+def test_batches_that_are_passed_over_are_planned_and_nothing_is_made_of_them(world, build, monkeypatch, own):
+    settings = {**world, "item_tower": "id", "train_batch_size": 4, **own}
+    loader = build("w", settings)[2][0]
+    loader.start_at(1)
+    whole = list(loader)
+    made = []
+    make = PixelTrainDataLoader._batch
+    monkeypatch.setattr(PixelTrainDataLoader, "_batch", lambda *args: made.append(1) or make(*args))
+    loader.start_at(1, 5)
+    rest = list(loader)
+    assert len(made) == len(rest) == len(whole) - 5 > 0
+    for one, other in zip(rest, whole[5:], strict=True):
+        assert all(one[field].equal(other[field]) for field in other.columns)
+    assert loader.epoch == 2
+    assert len(list(loader)) == len(whole), "the epoch behind it is whole again"

@@ -1,0 +1,80 @@
+"""Runs that die at a chosen place, and what runs come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_pixel.checkpoint import read_checkpoint
+from recbole_pixel.kept_states import states_in
+from recbole_pixel.quick_start import run
+
+COST = ("seconds", "seconds_per_epoch", "checkpoint")
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing in a run catches it."""
+
+
+def dying(patch: pytest.MonkeyPatch, owner: Any, name: str, at: int, before: bool = False) -> None:
+    """Lets the ``at``-th call of a method, from 1, end in death; ``before`` it does anything, or behind it."""
+    method, calls = getattr(owner, name), iter(range(1, 10_000))
+
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        dies = next(calls) == at
+        if dies and before:
+            raise Killed
+        found = method(*args, **kwargs)
+        if dies:
+            raise Killed
+        return found
+
+    patch.setattr(owner, name, deadly)
+
+
+def killed_run(model: str, dataset: str, settings: dict[str, Any], death: tuple[Any, ...], resume: Any = False) -> None:
+    """A run that must die of ``death``, the arguments of :func:`dying` behind its first."""
+    with pytest.MonkeyPatch.context() as patch:
+        dying(patch, *death)
+        with pytest.raises(Killed):
+            run(model, dataset, settings=settings, resume=resume)
+
+
+def run_folder(checkpoint_dir: Path) -> Path:
+    """The one folder with states."""
+    (folder,) = checkpoint_dir.glob("*.run")
+    return folder
+
+
+def ends(result: dict[str, Any]) -> dict[str, Any]:
+    """What a run comes to: its result but for what it cost, weights of its best and its last epoch, moments, rates."""
+    best = Path(result["checkpoint"])
+    last = read_checkpoint(states_in(best.with_suffix(".run"))[0])
+    return {
+        "result": {key: value for key, value in result.items() if key not in COST},
+        "best": torch.load(best, weights_only=False)["state_dict"],
+        "last": last["state_dict"],
+        "moments": last["optimizer"]["state"],
+        "rates": [group["lr"] for group in last["optimizer"]["param_groups"]],
+    }
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Equality of :func:`ends`, to the last bit."""
+    one, other = dict(_flat(one)), dict(_flat(other))
+    assert one.keys() == other.keys()
+    for path, value in one.items():
+        same = torch.equal(value, other[path]) if isinstance(value, torch.Tensor) else value == other[path]
+        assert same, f"{path}: {value} and {other[path]}"
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _flat(entry, f"{path}/{key}")
+    else:
+        yield path, value
