@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recbole_pixel.report.page.contents import Contents
 from recbole_pixel.report.page.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, line_plot, nice_ticks, plots_of
 from recbole_pixel.report.page.item_map import cells, flat
 from recbole_pixel.report.page.neighbours import chosen_items
 from recbole_pixel.report.page.pictures import Sprite, shape_of
-from recbole_pixel.report.page.rendering import best_epoch, bucket_rows
+from recbole_pixel.report.page.rendering import best_epoch, bucket_rows, page_of
 from recbole_pixel.report.page.told_settings import told
 from recbole_pixel.report.run_folder import row_label
+from recbole_pixel.serve.page.faces import Covers
 
 
 @pytest.mark.parametrize(
@@ -111,3 +113,15 @@ def test_buckets_are_told_with_bars_that_share_a_scale():
 
 def test_settings_are_told_as_yaml_would():
     assert told({"a": [1, None], "b": {"c": True}}) == "{a: [1, ~], b: {c: True}}"
+
+
+def test_what_was_noticed_in_training_is_on_the_page_as_text():
+    note = {"kind": "loss_explodes", "level": "warning", "epoch": 2, "step": 60, "message": "lower <b>it</b>"}
+    result = {
+        "model": "PixelSASRec", "dataset": "d", "seed": 1, "test": {}, "epochs": 3, "seconds": 1.0,
+        "parameters": {"trained": 1, "total": 1}, "versions": {}, "pictures_per_epoch": 0, "checkpoint": None,
+    }  # fmt: skip
+    contents = Contents(Covers(None, []), 1.0, False, None, None, [], {})
+    page = page_of("label", {**result, "warnings": [note]}, [], contents)
+    assert "<strong>loss explodes</strong>, epoch 3: lower &lt;b&gt;it&lt;/b&gt;" in page
+    assert "Noticed in training" not in page_of("label", {**result, "warnings": []}, [], contents)

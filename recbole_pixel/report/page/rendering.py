@@ -59,6 +59,7 @@ def page_of(label: str, result: Mapping[str, Any], rows: Sequence[Row], contents
         "changed": result.get("changed") or {},
         "buckets": bucket_rows(result),
         "best_epoch": best_epoch(result),
+        "warnings": result.get("warnings") or [],
     }
     return (
         environment()
