@@ -13,6 +13,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
 from torch import Tensor
 
+from recbole_pixel.data.enough import check_parts
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START, FlatColumns, Histories, NarrowIds
 from recbole_pixel.data.items import PixelItems
 from recbole_pixel.data.plan import PrefixPlan, RowPlan, SequencePlan, chosen_plan
@@ -133,6 +134,7 @@ class PixelSequentialDataset(PixelItems, TimeOrder, SequentialDataset):
             part.columns, part.target_runs, part.inter_feat, part._is_splitting = columns, part_runs, None, False
             for of_the_whole in ("targets", "_user_split"):
                 part.__dict__.pop(of_the_whole, None)
+        check_parts(self, parts)
         self._cut_chunks(parts[0])
         return parts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from recbole.data.dataset import KnowledgeBasedDataset
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_pixel.data.atomic_faults import AtomicFileError, named_faults, refuse_shifted
 from recbole_pixel.data.inter_cache import InterCache, file_state
 from recbole_pixel.data.inter_file import Column, Tokens, UnreadableError, read_inter
 from recbole_pixel.data.sorting import counts_of, number_by_first, take
@@ -36,6 +38,17 @@ class FastLoading:
 
     def _load_feat(self, filepath: str, source: Any) -> Any:
         dataset: Any = self
+        path, config = Path(filepath), dataset.config
+        with named_faults(path, config["field_separator"], config["seq_separator"], config["encoding"]):
+            frame = self._loaded(filepath, source)
+            if frame is not None:
+                refuse_shifted(path, config["field_separator"], config["encoding"])
+        if source is FeatureSource.INTERACTION and frame is not None:
+            self._check_interactions(path, frame)
+        return frame
+
+    def _loaded(self, filepath: str, source: Any) -> Any:
+        dataset: Any = self
         is_plain = dataset.benchmark_filename_list is None and not isinstance(self, KnowledgeBasedDataset)
         if source is not FeatureSource.INTERACTION or not is_plain:
             return super()._load_feat(filepath, source)  # type: ignore[misc]
@@ -44,11 +57,37 @@ class FastLoading:
             kinds = wanted_columns(path, config, *dataset._get_load_and_unload_col(source))
             columns = self._read(path, kinds)
         except UnreadableError as reason:
-            dataset.logger.info(f"{path.name} is read by RecBole's own reader: {reason}")
+            self._tell_of_recbole(path, str(reason))
             return super()._load_feat(filepath, source)  # type: ignore[misc]
         frame = self._frame_without_rows(path, source)
         values = {field: as_pandas(columns[name]) for field, name in zip(frame, kinds, strict=True)}
         return pd.DataFrame(values, copy=False)
+
+    def _tell_of_recbole(self, path: Path, reason: str) -> None:
+        dataset: Any = self
+        dataset.logger.info(f"{path.name} is read by RecBole's own reader: {reason}")
+        if odd := re.search(r"Row #\d+: Expected \d+ columns, got \d+", reason):
+            dataset.logger.warning(
+                f"{path.name}, {odd[0]}: RecBole leaves out the cells that a row has too many, and takes those that it "
+                f"lacks for missing; see whether a tab stands in a value"
+            )
+
+    def _check_interactions(self, path: Path, frame: pd.DataFrame) -> None:
+        dataset: Any = self
+        for key, field in (("USER_ID_FIELD", dataset.uid_field), ("ITEM_ID_FIELD", dataset.iid_field)):
+            if field is not None and field not in frame:
+                raise AtomicFileError(
+                    f"{path} has no column {field!r}, or load_col leaves it out; loaded were {', '.join(frame)}; "
+                    f"name the one that holds it: {key}"
+                )
+        time = dataset.time_field
+        if time in frame and dataset.field2type[time] == FeatureType.FLOAT:
+            times = frame[time].to_numpy()
+            if n_odd := len(times) - int(np.count_nonzero(np.isfinite(times))):
+                dataset.logger.warning(
+                    f"{path.name}: {n_odd:,} of {len(times):,} interactions have no finite {time}; for a missing one "
+                    f"RecBole takes the mean of the others, which lies amid the histories; mend these rows or drop them"
+                )
 
     def _read(self, path: Path, kinds: Mapping[str, str]) -> Mapping[str, Column]:
         dataset: Any = self

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from recbole_pixel.data.inter_file import Column, InterFile, Tokens, digest_of
+from recbole_pixel.data.inter_file import BLOCK, Column, InterFile, Tokens, digest_of
 from recbole_pixel.store.build_lock import BuildLock
 from recbole_pixel.store.durable import MANIFEST, beside, recover, replace_folder, write_json
 
@@ -44,6 +45,8 @@ class InterCache:
             manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
             if manifest["format"] != FORMAT or not self._is_of_this_file(manifest):
                 return None
+            if manifest["checksums"] != _checksums(self.folder):
+                return None
             return {name: self._load_column(number, kind) for number, (name, kind) in enumerate(self.kinds.items())}
         except (OSError, ValueError, KeyError, TypeError, EOFError, pa.ArrowException):
             return None
@@ -68,7 +71,8 @@ class InterCache:
             partial.mkdir()
             for number, column in enumerate(inter.columns.values()):
                 _save_column(partial, number, column)
-            write_json(partial / MANIFEST, {"format": FORMAT, "sha256": inter.digest, "state": dict(state)})
+            noted = {"sha256": inter.digest, "state": dict(state), "checksums": _checksums(partial)}
+            write_json(partial / MANIFEST, {"format": FORMAT, **noted})
             replace_folder(partial, self.folder)
 
     def _is_of_this_file(self, manifest: dict[str, Any]) -> bool:
@@ -83,7 +87,8 @@ class InterCache:
         return True
 
     def _load_column(self, number: int, kind: str) -> Column:
-        values = np.load(self.folder / f"{number}.npy", mmap_mode="c")  # pandas may write, to its own copy
+        # mapped "c": pandas may write, to its own copy
+        values = np.load(self.folder / f"{number}.npy", mmap_mode="c", allow_pickle=False)
         if kind == "float":
             return values
         with pa.memory_map(str(self.folder / f"{number}.arrow")) as stream:
@@ -104,6 +109,19 @@ def file_state(path: Path) -> dict[str, int]:
 
 def _is_same(one: Mapping[str, int], other: Mapping[str, int]) -> bool:
     return all(one[key] == other[key] for key in ("size", "modified", "changed"))
+
+
+def _checksums(folder: Path) -> dict[str, int]:
+    """CRC-32 of each file of columns by its name."""
+    return {path.name: _checksum(path) for path in sorted(folder.iterdir()) if path.suffix in (".npy", ".arrow")}
+
+
+def _checksum(path: Path) -> int:
+    found = 0
+    with open(path, "rb") as stream:
+        while data := stream.read(BLOCK):
+            found = zlib.crc32(data, found)
+    return found
 
 
 def _save_column(folder: Path, number: int, column: Column) -> None:

@@ -168,6 +168,10 @@ class NumberBlocks:
         return np.concatenate(self.blocks)
 
 
+LONGEST_LINE = 1 << 16
+"""Bytes: pandas' parser takes cells of up to 131,072 characters only; whoever has such lines, it shall decide."""
+
+
 class WatchedFile:
     """A binary file as Arrow reads it, which takes its hash and looks for what pandas and Arrow read differently."""
 
@@ -176,6 +180,7 @@ class WatchedFile:
     def __init__(self, stream: BinaryIO) -> None:
         self.stream, self.digest, self.found = stream, hashlib.sha256(), ""
         self.last = b""
+        self.n_since_end = 0  # bytes read since the last line ended
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes."""
@@ -196,6 +201,17 @@ class WatchedFile:
             self.found = "zero bytes"
         elif data and n_returns != n_ends:
             self.found = "carriage returns that end no line"
+        elif self._has_long_line(data):
+            self.found = f"lines of more than {LONGEST_LINE:,} bytes"
+
+    def _has_long_line(self, data: bytes) -> bool:
+        """Whether a line is twice as long as `LONGEST_LINE`; one that is longer than it may count, too."""
+        first = data.find(b"\n")
+        longest = self.n_since_end + (first if first >= 0 else len(data))
+        self.n_since_end = len(data) - 1 - data.rfind(b"\n") if first >= 0 else longest
+        windows = range(0, len(data) - LONGEST_LINE + 1, LONGEST_LINE)
+        is_open = any(data.find(b"\n", start, start + LONGEST_LINE) < 0 for start in windows)
+        return is_open or max(longest, self.n_since_end) > LONGEST_LINE
 
     def close(self) -> None:
         """Arrow asks for it; who opened the file closes it."""

@@ -9,8 +9,10 @@ from pathlib import Path
 from string import Formatter
 from typing import NamedTuple
 
+import pandas as pd
 import polars as pl
 
+from recbole_pixel.data.atomic_faults import named_faults, refuse_shifted
 from recbole_pixel.missing_words import MISSING_WORDS
 
 DEFAULT_COLUMNS = (
@@ -142,9 +144,14 @@ def _columns_of(path: Path) -> dict[str, str]:
             f"there is no {path}, whose columns items' texts are made of; make it with `recbole-pixel convert`, or run "
             f"without texts: --item_tower=image"
         )
-    with path.open(encoding="utf-8") as lines:
+    with named_faults(path), path.open(encoding="utf-8") as lines:
         fields = [field.strip('"').split(":") for field in next(lines, "").rstrip("\r\n").split("\t")]
-    return {name: kind[0] if kind else "token" for name, *kind in fields}
+        if not fields[0][0] or fields[0][0].startswith("\ufeff"):
+            raise ValueError("its header begins with no name")
+        kinds = {name: kind[0] if kind else "token" for name, *kind in fields}
+        if len(kinds) < len(fields):
+            raise ValueError("its header names a column twice")
+    return kinds
 
 
 def _default_template(kinds: Mapping[str, str], path: Path) -> str:
@@ -160,18 +167,30 @@ def _default_template(kinds: Mapping[str, str], path: Path) -> str:
 
 def _read(path: Path, kinds: Mapping[str, str], key: str, columns: Sequence[str]) -> pl.DataFrame:
     """The items' tokens, then ``columns`` as text; null where a cell says nothing."""
-    table = pl.read_csv(
-        path,
-        separator="\t",
-        has_header=False,
-        skip_rows=1,
-        new_columns=list(kinds),
-        infer_schema=False,
-        null_values=list(MISSING_WORDS),
-    )
+    try:
+        table = pl.read_csv(
+            path,
+            separator="\t",
+            has_header=False,
+            skip_rows=1,
+            new_columns=list(kinds),
+            infer_schema=False,
+            null_values=list(MISSING_WORDS),
+        )
+    except pl.exceptions.PolarsError:
+        table = _read_as_recbole(path, kinds)
     cells = [pl.col(key).str.strip_chars()]
     cells += [_words(pl.col(name), kinds[name]).alias(f"{place}") for place, name in enumerate(columns)]
     return table.select(cells)
+
+
+def _read_as_recbole(path: Path, kinds: Mapping[str, str]) -> pl.DataFrame:
+    """What is odd (a quote within a cell, a blank line), by the reader that RecBole reads the same file with."""
+    with named_faults(path):
+        refuse_shifted(path)
+        frame = pd.read_csv(path, delimiter="\t", dtype=str, encoding="utf-8", engine="python")
+    columns = ([None if pd.isna(cell) else cell for cell in frame[name]] for name in frame)
+    return pl.DataFrame(dict(zip(kinds, columns, strict=True)), schema=dict.fromkeys(kinds, pl.String))
 
 
 def _words(cell: pl.Expr, kind: str) -> pl.Expr:

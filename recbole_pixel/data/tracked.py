@@ -14,7 +14,9 @@ from recbole.data.dataset import (
     SequentialDataset,
 )
 from recbole.data.interaction import Interaction
+from recbole.utils import FeatureType
 
+from recbole_pixel.data.enough import check_parts
 from recbole_pixel.data.fast_loading import FastLoading
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START, Histories
 from recbole_pixel.data.rows import user_starts
@@ -57,6 +59,13 @@ class TimeOrder(FastLoading):
                 f"{dataset.dataset_name}.inter has no column {dataset.time_field!r} (or load_col leaves it out), which "
                 f"puts each user's items in order; set TIME_FIELD to the column that does"
             )
+        if dataset.field2type[dataset.time_field] != FeatureType.FLOAT:
+            kind = dataset.field2type[dataset.time_field].value
+            raise ValueError(
+                f"{dataset.dataset_name}.inter calls {dataset.time_field!r} a {kind}, "
+                f"and tokens have no order but that in which they appear; write the times as numbers, and name them "
+                f"{dataset.time_field}:float"
+            )
         columns = (self.inter_feat[field].to_numpy() for field in (dataset.uid_field, dataset.time_field))
         return order_by_time(*columns)
 
@@ -68,6 +77,16 @@ class Tracked(TimeOrder):
     """
 
     histories: Histories
+
+    def build(self) -> list[Dataset]:
+        """Train, validation and test parts by RecBole's splits.
+
+        Raises:
+            ValueError: there is nothing to train on.
+        """
+        parts: list[Dataset] = super().build()  # type: ignore[misc]
+        check_parts(self, parts)
+        return parts
 
     def data_augmentation(self) -> None:
         """RecBole's rows, and the place of each."""
@@ -168,6 +187,7 @@ class TimeSplitDataset(TimeOrder, Dataset):
             joined = {field: torch.cat([self._first[field], train[field]]) for field in train}
             parts[0].inter_feat = Interaction(joined)
             parts[0].inter_feat.sort(by=self.uid_field)  # stable: a user's first interaction comes first
+        check_parts(self, parts)
         return parts
 
 

@@ -30,8 +30,13 @@ def top_items(scores: ScoreBlocks, k: int, sieves: Sieves | None = None, width: 
 
     Returns:
         int64, (B, k).
+
+    Raises:
+        ValueError: there are fewer than ``k`` items.
     """
     n_rows, n_items = scores.shape
+    if k > n_items:
+        raise ValueError(f"asked for the {k} best of {n_items - 1} items; set topk to at most as many as there are")
     if scores.device.type != "cpu" or n_items < 2 * width or 4 * k > width:
         return whole_top_items(scores, torch.arange(n_rows, device=scores.device), k)
     sieve = None if sieves is None else sieves.of(scores)
