@@ -79,8 +79,8 @@ def build_arrays(path: Path, changed: bool) -> None:
     array_writer.SYNC_SECONDS = 0.0
     values = np.arange(N_ITEMS * 64, dtype=np.int32).reshape(N_ITEMS, 64) + changed
     with ArrayStoreWriter(path, [f"i{i}" for i in range(N_ITEMS)], (64,), "i4", {"changed": changed}) as writer:
-        for start in range(writer.written, N_ITEMS, 3):
-            writer.write(start, values[start : start + 3])
+        for start in range(writer.written, N_ITEMS, 5):
+            writer.write(start, values[start : start + 5])
 
 
 def images_in(path: Path) -> dict[str, bytes]:

@@ -21,6 +21,7 @@ VERSION = 1  # of the data format: LMDB 0.9's
 META_BYTES = 152
 NO_PAGE = 2**64 - 1
 DEEPEST = 32
+KEPT_PAGES = 2048  # about 12 MiB; the branches and leaves of 60,000 pictures
 DATABASE = struct.Struct("<4xHH24xQQ")  # of MDB_db: flags, depth, entries, root
 
 
@@ -105,7 +106,7 @@ class LmdbFile:
         check_complete(path, header)
         self.main = header.main
         self._page_bytes, self._n_pages = header.page_bytes, header.n_pages
-        self._branches: dict[int, Page] = {}
+        self._pages: dict[tuple[int, bool], Page] = {}  # those looked at last, about
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - lives as long as the object
 
     def database(self, name: bytes) -> Database:
@@ -147,7 +148,7 @@ class LmdbFile:
 
     def _walk(self, number: int, depth: int) -> Iterator[tuple[Page, int]]:
         page = self._page(number, depth)
-        for i in range(len(page.nodes)):
+        for i in range(len(page)):
             if depth == 1:
                 yield page, i
             else:
@@ -167,11 +168,14 @@ class LmdbFile:
         """The page of a tree that is `depth` levels above its lowest, counted from 1: the leaves."""
         if not 1 <= depth <= DEEPEST or not 2 <= number < self._n_pages:
             raise self._damaged(f"page {number} at depth {depth} of {self._n_pages} pages is none of the file")
-        page = self._branches.get(number) if depth > 1 else None
+        place = number, depth == 1
+        page = self._pages.get(place)
         if page is None:
-            page = Page(self.path, self._read(number * self._page_bytes, self._page_bytes), number, is_leaf=depth == 1)
-            if depth > 1:
-                self._branches[number] = page
+            raw = self._read(number * self._page_bytes, self._page_bytes)
+            page = Page(self.path, raw, number, is_leaf=depth == 1)
+            if len(self._pages) >= KEPT_PAGES:
+                self._pages.clear()
+            self._pages[place] = page
         return page
 
     def _value(self, page: Page, value: Value) -> bytes:

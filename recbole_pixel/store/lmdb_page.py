@@ -55,42 +55,52 @@ class Page:
             raise self._damaged(f"it says it is page {says} with flags {flags:#x}, expected a {kind} page")
         if lower % 2 or not HEADER_BYTES <= lower <= upper <= len(raw):
             raise self._damaged(f"its entries end at byte {lower} and its nodes begin at {upper}")
-        self.nodes: tuple[int, ...] = struct.unpack_from(f"<{(lower - HEADER_BYTES) // 2}H", raw, HEADER_BYTES)
-        if not self.nodes or not upper <= min(self.nodes) <= max(self.nodes) <= len(raw) - NODE_BYTES:
-            raise self._damaged("it has no nodes, or some outside of it")
+        self._nodes: tuple[int, ...] = struct.unpack_from(f"<{(lower - HEADER_BYTES) // 2}H", raw, HEADER_BYTES)
+        self._upper = upper
+        if not self._nodes:
+            raise self._damaged("it has no nodes")
+
+    def __len__(self) -> int:
+        return len(self._nodes)
 
     def key(self, i: int) -> bytes:
         """The key of node `i`."""
-        start = self.nodes[i] + NODE_BYTES
-        key = self.raw[start : start + self._key_bytes(i)]
-        if len(key) != self._key_bytes(i):
+        node = self._node(i)
+        n_bytes = self.raw[node + 6] | self.raw[node + 7] << 8
+        key = self.raw[node + NODE_BYTES : node + NODE_BYTES + n_bytes]
+        if len(key) != n_bytes:
             raise self._damaged("a key reaches beyond it")
         return key
 
     def child(self, i: int) -> int:
         """The number of the page below node `i` of a branch."""
-        low, high, highest = struct.unpack_from("<HHH", self.raw, self.nodes[i])
+        low, high, highest = struct.unpack_from("<HHH", self.raw, self._node(i))
         return int(low | high << 16 | highest << 32)
 
     def value(self, i: int) -> Value:
         """Where the value of node `i` of a leaf is."""
-        low, high, flags = struct.unpack_from("<HHH", self.raw, self.nodes[i])
-        start, n_bytes = self.nodes[i] + NODE_BYTES + self._key_bytes(i), low | high << 16
+        node = self._node(i)
+        low, high, flags, key_bytes = struct.unpack_from("<HHHH", self.raw, node)
+        start, n_bytes = node + NODE_BYTES + key_bytes, low | high << 16
         if start + (8 if flags & IN_OVERFLOW else n_bytes) > len(self.raw):
             raise self._damaged("a value reaches beyond it")
         return Value(flags, n_bytes, struct.unpack_from("<Q", self.raw, start)[0] if flags & IN_OVERFLOW else start)
 
     def below(self, key: bytes) -> int:
         """The number of the page below the node of a branch whose keys include `key`; the first has no key."""
-        return self.child(bisect_right(range(1, len(self.nodes)), key, key=self.key))
+        return self.child(bisect_right(range(1, len(self)), key, key=self.key))
 
     def find(self, key: bytes) -> int | None:
         """The node of a leaf with just this key, or None."""
-        i = bisect_left(range(len(self.nodes)), key, key=self.key)
-        return i if i < len(self.nodes) and self.key(i) == key else None
+        i = bisect_left(range(len(self)), key, key=self.key)
+        return i if i < len(self) and self.key(i) == key else None
 
-    def _key_bytes(self, i: int) -> int:
-        return int(struct.unpack_from("<H", self.raw, self.nodes[i] + 6)[0])
+    def _node(self, i: int) -> int:
+        """Where node `i` begins in the page."""
+        node = self._nodes[i]
+        if not self._upper <= node <= len(self.raw) - NODE_BYTES:
+            raise self._damaged("a node lies outside of it")
+        return node
 
     def _damaged(self, why: str) -> StoreError:
         return damaged(self.file, f"page {self.number}: {why}")
