@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 
 from recbole_pixel._replacing import Overlay, surround, swapped
 from recbole_pixel.foreign_pickles import TRUST, check_trusted, remember_written, trusting
+from recbole_pixel.whole_files import named_damage
 
 
 def load_recbole_checkpoint(path: str | os.PathLike[str], map_location: Any = None) -> dict[str, Any]:
@@ -25,15 +27,16 @@ def load_recbole_checkpoint(path: str | os.PathLike[str], map_location: Any = No
 
     Raises:
         FileNotFoundError: there is no such file.
+        DamagedFileError: it is torn, or none that torch wrote.
         UntrustedPickleError: it is a pickle that this process did not write, outside of
             :func:`~recbole_pixel.foreign_pickles.trusting`.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), named_damage(Path(path)):
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the refusal follows
             return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError:
-        with open(path, "rb") as stream:
+        with open(path, "rb") as stream, named_damage(Path(path)):
             check_trusted(stream, path, "a checkpoint of RecBole's own")
             return torch.load(stream, map_location=map_location, weights_only=False)
 

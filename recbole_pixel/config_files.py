@@ -57,7 +57,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         settings = yaml.load(path.read_text(encoding="utf-8"), Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # ValueError: no UTF-8, or no such date
         raise SettingError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(settings or {}, dict):
         raise SettingError(f"{path} holds a {type(settings).__name__}; expected `key: value` lines")

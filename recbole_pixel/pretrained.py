@@ -7,6 +7,7 @@ of the same class, the recommender. Rows of a table of ids stay behind.
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_pixel.encoder.standardising import Standardising
+from recbole_pixel.whole_files import DamagedFileError, check_whole, named_damage, starts_as_archive
 
 TRANSFERS = {"encoder": ("encoder/",), "item_tower": ("encoder/", "parts/", "fusion/"), "all": ("",)}
 """Values of ``transfer``: how the names of what is loaded begin, see :func:`shared_name`."""
@@ -72,10 +74,14 @@ class Pretrained(NamedTuple):
         if not path.is_file():
             raise FileNotFoundError(f"pretrained names no file: {path}")
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+            with warnings.catch_warnings(), named_damage(path):
+                warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the refusal follows
+                if starts_as_archive(path):
+                    check_whole(path)
+                state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (pickle.UnpicklingError, DamagedFileError) as error:
             raise ValueError(f"pretrained: {path} is torn, or no checkpoint of a model with an item tower") from error
-        if not (isinstance(state, dict) and str(state.get("format", "")).startswith("recbole_pixel/")):
+        if not _is_whole(state):
             raise ValueError(f"pretrained: {path} is no checkpoint of a model with an item tower")
         settings = state["config"]
         table, kind = state.get("item_table", "item_embedding"), settings["item_tower"]
@@ -104,6 +110,15 @@ class Pretrained(NamedTuple):
                 f"pretrained: the {part} encoder in {self.path} is another one (there {key} is "
                 f"{self.settings.get(key)!r} and {tune} {self.settings.get(tune)!r}); set the same here"
             ) from error
+
+
+def _is_whole(state: Any) -> bool:
+    """Whether a checkpoint of ours has all that is read of it here."""
+    if not (isinstance(state, dict) and str(state.get("format", "")).startswith("recbole_pixel/")):
+        return False
+    settings, weights = state.get("config"), state.get("state_dict")
+    named = isinstance(weights, dict) and all(isinstance(name, str) for name in weights)
+    return named and isinstance(settings, dict) and {"model", "item_tower"} <= settings.keys()
 
 
 class Loaded(NamedTuple):

@@ -44,7 +44,7 @@ def harmless_output() -> Iterator[None]:
     if not stream.isatty():
         yield
         return
-    sys.stdout = _HarmlessStream(stream)  # type: ignore[assignment]
+    sys.stdout = _HarmlessStream(stream)
     try:
         yield
     finally:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
+from recbole_pixel.foreign_pickles import UntrustedPickleError
 from recbole_pixel.store.durable import sync_folder
 from recbole_pixel.store.new_file import new_file
 
@@ -63,6 +67,24 @@ def _save(state: Any, stream: Any) -> None:
         if stream.error is not None:
             raise stream.error from error
         raise
+
+
+@contextmanager
+def named_damage(path: Path) -> Iterator[None]:
+    """Inside, whatever torch stumbles over in a file becomes one error; that it is a pickle stays as it is.
+
+    Its reader of tensors follows the file's instructions, and raises IndexError, AssertionError, struct.error, ...
+
+    Raises:
+        DamagedFileError: in the place of it.
+    """
+    try:
+        yield
+    except (pickle.UnpicklingError, FileNotFoundError, PermissionError, DamagedFileError, UntrustedPickleError):
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())[:300] or type(error).__name__
+        raise DamagedFileError(f"{path} cannot be read, it is torn or damaged: {told}") from error
 
 
 def starts_as_archive(path: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import pickle
 import warnings
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
@@ -129,7 +128,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the refusal follows
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # torch's reader follows the file's instructions, and raises what it stumbles over
         raise ValueError(
             f"{path} is torn, or holds something beside tensors: a pickle, which can run any code, and is not opened; "
             f"take weights saved as safetensors, or as a state_dict alone"
@@ -139,7 +140,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(state.get(key), Mapping):
             state = state[key]
-    return {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
+    return {
+        key.removeprefix("module."): value
+        for key, value in state.items()
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

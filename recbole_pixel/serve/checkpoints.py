@@ -17,6 +17,7 @@ from recbole_pixel.checkpoint import is_ours, read_checkpoint, starting_from_its
 from recbole_pixel.config import check_dataset, check_model, check_settings
 from recbole_pixel.config_files import nearest
 from recbole_pixel.foreign_pickles import LEFT_BEHIND, trusting
+from recbole_pixel.whole_files import DamagedFileError, named_damage
 
 NOT_TRAINING: dict[str, Any] = {"compile": False, "state": "WARNING"}
 """Settings that a run needs and an answer does not."""
@@ -37,10 +38,10 @@ def opened_checkpoint(path: str | Path, trust: bool) -> dict[str, Any]:
     if not path.is_file():
         there = [file.name for file in path.parent.glob("*.pth")]
         raise FileNotFoundError(f"there is no checkpoint {path}{nearest(path.name, there)}")
-    if not zipfile.is_zipfile(path):  # what torch.save writes is one, and its list of contents comes last
+    if not _ends_whole(path):
         raise ValueError(f"{path} is no checkpoint, or was cut short; copy it again, or train again")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), named_damage(path):
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the refusal follows
             contents = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -51,11 +52,19 @@ def opened_checkpoint(path: str | Path, trust: bool) -> dict[str, Any]:
             ) from None
         with trusting(True):
             contents = read_checkpoint(path)
-    except (RuntimeError, EOFError, OSError, KeyError) as error:
-        raise ValueError(f"{path} is damaged ({error}); copy it again, or train again") from error
+    except DamagedFileError as error:
+        raise ValueError(f"{error}; copy it again, or train again") from error
     if not isinstance(contents, dict) or not {"config", "state_dict"} <= contents.keys():
         raise ValueError(f"{path} holds no settings and weights; expected a checkpoint that a training run wrote")
     return {**contents, "path": str(path)}
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether it is an archive, as torch.save writes, with its list of contents, which comes last."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
 
 
 def serving_config(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Protocol
 
@@ -53,8 +55,23 @@ def open_source(path: str | Path) -> ImageSource:
         return PixelRecSource(path) if is_lmdb(path / DATA) else FolderSource(path)
     if is_lmdb(path):
         return PixelRecSource(path)
-    if zipfile.is_zipfile(path):
+    if _is_zip(path):
         return ZipSource(path)
-    if tarfile.is_tarfile(path):
+    if _is_tar(path):
         return TarSource(path)
     raise ValueError(f"{path} is no source of pictures; expected {KINDS}")
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return True  # a damaged one: ZipSource says how
+
+
+def _is_tar(path: Path) -> bool:
+    """Whether it begins as a TAR archive; one that is cut short right there makes tarfile raise what decoders raise."""
+    try:
+        return tarfile.is_tarfile(path)
+    except (EOFError, ValueError, zlib.error, lzma.LZMAError):
+        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import lzma
 import os
+import struct
 import tarfile
 import threading
 import zipfile
@@ -58,7 +59,7 @@ class ZipSource(_ArchiveSource):
         super().__init__(path)
         try:
             self._zip = zipfile.ZipFile(self.path)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, struct.error, OverflowError) as error:
             raise ValueError(f"{self.path} is not a complete ZIP archive ({error}); download it again") from error
         members = [info.filename for info in self._zip.infolist() if not info.is_dir()]
         self._members, self.warnings = tokens_of(members)
