@@ -7,14 +7,16 @@ from PIL import Image
 from recbole_pixel.store.errors import PictureError
 
 TEXT = (b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<svg", b"<!--", b"<rss", b"{", b"[{")
-OTHERS = {
+UNREAD = {
     b"%PDF": "a PDF document",
     b"%!PS": "PostScript",
-    b"PK\x03\x04": "a ZIP archive",
-    b"\x1f\x8b": "gzip-compressed data",
     b"8BPS": "a Photoshop file",
     b"\xff\x0a": "a JPEG XL picture",
     b"\x00\x00\x00\x0cJXL ": "a JPEG XL picture",
+}
+OTHERS = {
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "gzip-compressed data",
     b"\x1aE\xdf\xa3": "a video (Matroska or WebM)",
     b"FLV": "a video (Flash)",
     b"\x7fELF": "a program",
@@ -43,9 +45,10 @@ def reason(data: bytes, error: Exception, max_pixels: int, formats: tuple[str, .
         return f"more than {max_pixels:,} pixels: a decompression bomb?"
     if head.startswith(TEXT):
         return f"text, not a picture: {data[:40]!r}"
-    for start, name in OTHERS.items():
+    for start, name in (UNREAD | OTHERS).items():
         if data.startswith(start):
-            return f"{name}, not a picture that can be read; convert it to JPEG or PNG first"
+            remedy = "which is not read; convert it to JPEG or PNG first" if start in UNREAD else "no picture"
+            return f"{name}, {remedy}"
     kind = BY_BRAND.get(data[8:12]) if data[4:8] == b"ftyp" else None
     if kind is not None and kind not in formats:
         return (
@@ -53,7 +56,7 @@ def reason(data: bytes, error: Exception, max_pixels: int, formats: tuple[str, .
             f"to JPEG or PNG first"
         )
     if data[4:8] == b"ftyp" and kind is None:
-        return f"a video, or another file of the brand {data[8:12]!r}, not a picture"
+        return f"a video, or another file of the brand {data[8:12]!r}, no picture"
     if not data.strip(b"\0"):
         return f"{len(data):,} bytes, all of them zero"
     if isinstance(error, Image.UnidentifiedImageError):

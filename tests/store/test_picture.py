@@ -168,7 +168,7 @@ BAD = {
     "bomb": (_png_header(50_000, 50_000), "decompression bomb"),
     "bomb below Pillow's limit": (_png_header(10_000, 10_000), "decompression bomb"),
     "float tiff": (encoded(Image.new("F", (4, 4), 0.5), "TIFF"), "no defined white"),
-    "eps, which Pillow hands to Ghostscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+    "eps, which Pillow hands to Ghostscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -232,6 +233,15 @@ def test_a_build_names_every_bad_picture_and_keeps_every_odd_one(tmp_path):
     assert all(f"{name!r}: " in str(report) for name in REFUSED)
     assert len(REFUSED) >= 55
     assert len(READ) >= 65
+
+
+def test_the_page_of_faults_lists_them_all():
+    page = " ".join((Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8").split())
+    read = [name for name in READ if "exif orientation" not in name]
+    assert [name for name in read if f" {name};" not in page] == []
+    assert [name for name in REFUSED if f"| {name} | " not in page] == []
+    assert f" {len(READ)}, each compared with the pixels" in page
+    assert f" {len(REFUSED)}, by name" in page
 
 
 def test_heic_is_read_where_pillow_heif_is_installed():
