@@ -16,10 +16,10 @@ PACKAGE = Path(recbole_pixel.__file__).parent
 ROOT = PACKAGE.parent
 
 NO_LEARNING = {"torch", "timm", "torchvision", "recbole", "transformers", "peft"}
-EDGES = {"convert", "report", "serve", "tuning", "commands", "cli", "result_table"}
+EDGES = {"convert", "report", "serve", "tuning", "commands", "cli", "doctor", "result_table"}
 ABOVE_MODEL = {
     "config", "config_files", "command_config", "setting_types", "registry", "trainer", "training", "checkpoint",
-    "evaluation", "quick_start", "_compat", *EDGES,
+    "evaluation", "health", "quick_start", "_compat", *EDGES,
 }  # fmt: skip
 
 # room -> what it must not import: packages, and rooms of ours (first part behind `recbole_pixel.`)
@@ -50,10 +50,15 @@ FORBIDDEN: dict[str, tuple[set[str], set[str]]] = {
     "model": (set(), ABOVE_MODEL),
     "training": ({"recbole"}, {"data", "model", *EDGES}),
     "evaluation": (set(), {"model", "quick_start", *EDGES}),
+    "health": (set(), {"model", "trainer", "quick_start", *EDGES}),
+    "doctor": (NO_LEARNING, {"data", "model", *ABOVE_MODEL - {"doctor", "health"}}),
     "trainer": (set(), {"model", "quick_start", *EDGES}),
     "config": (set(), {"model", "trainer", "quick_start", *EDGES}),
     "serve": (set(), {"convert", "report", "commands", "cli"}),
     "result_table": (NO_LEARNING, {"data", "model"}),
+    "terminal": (NO_LEARNING, {"store", "data", "model", *ABOVE_MODEL}),
+    "foreign_pickles": (NO_LEARNING, {"store", "data", "model", *ABOVE_MODEL}),
+    "_compat_settings": ({"torch", "timm", "transformers", "peft"}, {"store", "data", "model", *ABOVE_MODEL}),
 }
 
 
