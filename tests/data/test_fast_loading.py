@@ -12,69 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import recbole
+from loaded import BODY, HEADER, FastDataset, agree, config_of, outcome, same, snapshot
 from recbole.data.dataset import Dataset
 from worlds import random_rows, write_inter
 
-from recbole_pixel.config import make_config
 from recbole_pixel.data import fast_loading, inter_file
-from recbole_pixel.data.atomic_faults import AtomicFileError
-from recbole_pixel.data.fast_loading import FastLoading
 from recbole_pixel.store.build_lock import BuildLock
 
 ML_100K = Path(recbole.__file__).parent / "dataset_example"
-
-
-class FastDataset(FastLoading, Dataset):
-    """RecBole's dataset, read by us."""
-
-
-def config_of(settings: dict[str, Any], name: str = "w", **own: Any) -> Any:
-    return make_config("BPR", name, settings={**settings, **own})
-
-
-def snapshot(dataset: Any) -> dict[str, Any]:
-    """All that later steps read of a loaded dataset."""
-    feats = {name: getattr(dataset, name) for name in dataset.feat_name_list}
-    return {
-        "columns": {(name, field): feat[field].to_numpy() for name, feat in feats.items() for field in feat},
-        "tokens": {field: (str(tokens.dtype), tokens.tolist()) for field, tokens in dataset.field2id_token.items()},
-        "ids": {field: dict(ids) for field, ids in dataset.field2token_id.items()},
-        "properties": (dataset.field2type, dataset.field2source, dataset.field2seqlen, dataset.field2bucketnum),
-        "printed": str(dataset),
-    }
-
-
-def outcome(dataset_class: type, config: Any) -> Any:
-    """A snapshot, or the error instead."""
-    try:
-        return snapshot(dataset_class(config))
-    except Exception as error:
-        return type(error), str(error)
-
-
-def same(one: Any, other: Any) -> bool:
-    if isinstance(one, tuple) and isinstance(one[0], type):
-        return bool(one == other)
-    columns = [found["columns"] for found in (one, other)]
-    return (
-        columns[0].keys() == columns[1].keys()
-        and all(same_values(columns[0][key], columns[1][key]) for key in columns[0])
-        and all(one[key] == other[key] for key in one if key != "columns")
-    )
-
-
-def agree(ours: Any, theirs: Any) -> bool:
-    """Whether both are the same; where RecBole fails to read, ours may say so better, and names the file."""
-    if isinstance(ours, tuple) != isinstance(theirs, tuple):
-        return False
-    return same(ours, theirs) or (isinstance(ours, tuple) and ours[0] is AtomicFileError and "w.inter" in ours[1])
-
-
-def same_values(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether columns are equal, those of sequences cell by cell."""
-    if one.dtype != object:
-        return np.array_equal(one, other)
-    return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 FILTERS: dict[str, dict[str, Any]] = {
@@ -142,8 +87,6 @@ def test_ml_100k_with_features_of_users_and_items(settings):
     assert same(ours, theirs)
 
 
-HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
-BODY = "u\ti\t3\nv\tj\t1\nu\tj\t2\n"
 FILES = {
     "leading zeros": HEADER + "7\t007\t1\n007\t7\t2\n7\t7\t3\n07\t7.0\t4\n",
     "unicode": HEADER + "Ünï\t映画\t1\n用户\t🎬\t2\nÜnï\t🎬\t3\n",
