@@ -32,12 +32,16 @@ class Plan(NamedTuple):
     Attributes:
         n_steps: of the optimiser, in all of it.
         n_warm_up: of them, those over which the rates rise.
+        n_done: of them, those that an earlier part of the run made.
+        n_batches: per step of the optimiser.
         tokens: of the items, by id.
         seed: of draws that nothing else depends on.
     """
 
     n_steps: int
     n_warm_up: int
+    n_done: int
+    n_batches: int
     tokens: Sequence[str]
     seed: int
 
@@ -70,7 +74,8 @@ class Health:
         self.losses, self.gradients = StepLosses(notes), Gradients(notes, parts)
         self.movement = Movement(notes, model, parts, plan.n_steps, plan.n_warm_up)
         self.vectors, self.dealing = Vectors(notes), Dealing(notes, plan.seed)
-        self.n_updates, self.is_between = 0, False
+        self.n_updates, self.is_between = plan.n_done, False
+        self.losses.n_steps = plan.n_done * plan.n_batches
         self.hooks = [
             optimizer.register_step_pre_hook(lambda *_: self.before_update()),
             optimizer.register_step_post_hook(lambda *_: self.after_update()),
@@ -84,7 +89,7 @@ class Health:
 
     @property
     def _looks(self) -> bool:
-        return self.n_updates < FIRST_LOOKS or self.n_updates % EVERY == 0
+        return self.n_updates < self.plan.n_done + FIRST_LOOKS or self.n_updates % EVERY == 0
 
     def before_update(self) -> None:
         """Looks at gradients, and notes weights, at some steps of the optimiser."""

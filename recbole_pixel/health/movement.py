@@ -16,7 +16,7 @@ SAMPLE = 4096
 TENSORS = 4
 """Tensors of a part that are looked at, the largest."""
 
-LOOKS = 10
+LOOKS = 5
 """Looks whose median or maximum counts."""
 
 SETTLED = 100

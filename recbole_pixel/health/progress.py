@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from recbole_pixel.health.notes import HINT, Notes
 
-STEADY = 1e-4
+STEADY = 5e-4
 """Share by which the losses of all epochs differ at most where nothing is learnt: other batches alone make more, and
 the first epochs of any run that learns fall by per cents."""
 

@@ -51,10 +51,12 @@ class WatchedTraining:
     def _health(self, train_data: Any, valid_data: Any) -> Health:
         trainer: Any = self
         config, dataset = trainer.config, train_data._dataset
-        per_epoch = -(-len(train_data) // (config["accumulate_steps"] or 1))
+        n_batches = config["accumulate_steps"] or 1
         plan = Plan(
-            n_steps=per_epoch * max(1, trainer.epochs - trainer.start_epoch),
+            n_steps=-(-len(train_data) // n_batches) * max(1, trainer.epochs),
             n_warm_up=config["warmup_steps"] or 0,
+            n_done=trainer.n_updates,
+            n_batches=n_batches,
             tokens=dataset.field2id_token[dataset.iid_field],
             seed=config["seed"],
         )
