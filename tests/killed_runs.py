@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -44,6 +45,18 @@ def killed_run(model: str, dataset: str, settings: dict[str, Any], death: tuple[
             run(model, dataset, settings=settings, resume=resume)
 
 
+_whole: dict[Any, dict[str, Any]] = {}
+
+
+def undisturbed(model: str, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What a run on ``w`` comes to that nobody disturbs; made once for each model and its settings."""
+    apart = ("data_path", "checkpoint_dir")
+    key = model, repr(sorted((key, value) for key, value in settings.items() if key not in apart))
+    if key not in _whole:
+        _whole[key] = ends(run(model, "w", settings={**settings, "checkpoint_dir": str(folder / "whole")}))
+    return _whole[key]
+
+
 def run_folder(checkpoint_dir: Path) -> Path:
     """The one folder with states."""
     (folder,) = checkpoint_dir.glob("*.run")
@@ -56,11 +69,15 @@ def ends(result: dict[str, Any]) -> dict[str, Any]:
     last = read_checkpoint(states_in(best.with_suffix(".run"))[0])
     return {
         "result": {key: value for key, value in result.items() if key not in COST},
-        "best": torch.load(best, weights_only=False)["state_dict"],
-        "last": last["state_dict"],
-        "moments": last["optimizer"]["state"],
+        "best": _arrays(torch.load(best, weights_only=False)["state_dict"]),
+        "last": _arrays(last["state_dict"]),
+        "moments": _arrays(last["optimizer"]["state"]),
         "rates": [group["lr"] for group in last["optimizer"]["param_groups"]],
     }
+
+
+def _arrays(tensors: dict[Any, Any]) -> dict[str, np.ndarray]:
+    return {path: np.asarray(value) for path, value in _flat(tensors)}
 
 
 def assert_same(one: Any, other: Any) -> None:
@@ -68,8 +85,7 @@ def assert_same(one: Any, other: Any) -> None:
     one, other = dict(_flat(one)), dict(_flat(other))
     assert one.keys() == other.keys()
     for path, value in one.items():
-        same = torch.equal(value, other[path]) if isinstance(value, torch.Tensor) else value == other[path]
-        assert same, f"{path}: {value} and {other[path]}"
+        assert np.array_equal(value, other[path]), f"{path}: {value} and {other[path]}"
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

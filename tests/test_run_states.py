@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from killed_runs import assert_same, ends, killed_run, run_folder
+from killed_runs import assert_same, ends, killed_run, run_folder, undisturbed
 from worlds import random_rows, write_inter
 
 from recbole_pixel.checkpoint import read_checkpoint, write_checkpoint
@@ -20,14 +20,12 @@ from recbole_pixel.resumable import Resumable
 from recbole_pixel.trainer import PixelTrainer
 from recbole_pixel.whole_files import DamagedFileError, check_whole
 
-N_BATCHES = 4
-
 
 @pytest.fixture
 def world(tmp_path, settings) -> dict[str, Any]:
     """Settings of runs of 2 epochs of 4 batches."""
     write_inter(tmp_path, "w", random_rows(0))
-    own = {"item_tower": "id", "train_batch_size": 8, "epochs": 2, "checkpoint_steps": 1, "hidden_dropout_prob": 0.2}
+    own = {"item_tower": "id", "train_batch_size": 14, "epochs": 2, "checkpoint_steps": 1, "hidden_dropout_prob": 0.2}
     return {**settings, **own}
 
 
@@ -62,7 +60,7 @@ def test_the_newest_states_are_kept_and_a_run_that_is_done_says_so(killed, monke
 def test_without_states_there_are_none(tmp_path, world):
     run("PixelSASRec", "w", settings={**world, "keep_checkpoints": 0})
     assert [path.suffix for path in (tmp_path / "saved").iterdir()] == [".pth"]
-    with pytest.raises(FileNotFoundError, match="there is no run of PixelSASRec in .*; start it without --resume"):
+    with pytest.raises(FileNotFoundError, match=r"there is no run of PixelSASRec in .*; start it without --resume"):
         resumed(world)
 
 
@@ -95,9 +93,9 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize("damage", [tear, empty, flip])
 def test_a_damaged_state_is_told_and_the_one_before_it_taken(tmp_path, killed, caplog, damage):
     settings, folder = killed
-    whole = run("PixelSASRec", "w", settings={**settings, "checkpoint_dir": str(tmp_path / "whole")})
+    whole = undisturbed("PixelSASRec", settings, tmp_path)
     damage(folder / "step-000000003.pth")
-    assert_same(ends(resumed(settings)), ends(whole))
+    assert_same(ends(resumed(settings)), whole)
     assert "step-000000003.pth" in caplog.text
     assert "the state before it is taken" in caplog.text
     assert (folder / "step-000000003.pth.damaged").exists()
@@ -107,7 +105,7 @@ def test_where_no_state_is_whole_nothing_is_trained(killed):
     settings, folder = killed
     for path in states_in(folder):
         tear(path)
-    with pytest.raises(ValueError, match="none of the 2 states in .* is whole: start a new run"):
+    with pytest.raises(ValueError, match=r"none of the 2 states in .* is whole: start a new run"):
         resumed(settings, folder)
 
 
@@ -169,34 +167,38 @@ def test_a_state_that_cannot_be_written_is_told_and_the_run_goes_on(tmp_path, wo
 
 
 def test_a_model_that_cannot_be_written_stops_the_run_which_goes_on_when_it_can(tmp_path, world, monkeypatch):
-    whole = run("PixelSASRec", "w", settings={**world, "checkpoint_dir": str(tmp_path / "whole")})
+    whole = undisturbed("PixelSASRec", world, tmp_path)
     save = PixelTrainer._write
 
     def cannot(trainer: PixelTrainer, *args: Any) -> None:
         with FullDisk(2000):
             save(trainer, *args)
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="too large"):
+    with monkeypatch.context() as patch:
         patch.setattr(PixelTrainer, "_write", cannot)
-        run("PixelSASRec", "w", settings=world)
-    assert_same(ends(resumed(world)), ends(whole))
+        with pytest.raises(OSError, match="too large"):
+            run("PixelSASRec", "w", settings=world)
+    assert_same(ends(resumed(world)), whole)
 
 
 def test_killed_within_a_save_it_goes_on_from_the_state_before(tmp_path, world, monkeypatch):
-    whole = run("PixelSASRec", "w", settings={**world, "checkpoint_dir": str(tmp_path / "whole")})
+    whole = undisturbed("PixelSASRec", world, tmp_path)
     killed_run("PixelSASRec", "w", world, (os, "replace", 3, True))
     folder = run_folder(tmp_path / "saved")
     assert numbers(folder)[0] == "step-000000002"
     half = folder / "step-000000003.pth.1.partial"
     half.write_bytes(b"PK")
-    assert_same(ends(resumed(world)), ends(whole))
+    assert_same(ends(resumed(world)), whole)
     assert not half.exists()
 
 
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        ({"learning_rate": 0.5, "hidden_size": 8}, "hidden_size is 16 there, 8 here; learning_rate is 0.001 there, 0.5"),
+        (
+            {"learning_rate": 0.5, "hidden_size": 8},
+            "hidden_size is 16 there, 8 here; learning_rate is 0.001 there",
+        ),
         ({"seed": 3}, "seed is 1 there, 3 here; give that run's"),
         ({"lr_schedule": "cosine", "epochs": 4}, "lr_schedule is 'constant' there.*epochs is 2 there, 4 here, and the"),
         ({"epochs": 0}, "epochs is 2 there, 0 here, and it is in epoch 0"),
@@ -217,14 +219,17 @@ def test_settings_that_do_not_may_be_others(killed, tmp_path):
 
 
 def test_more_epochs_may_be_asked_for(tmp_path, world):
-    whole = run("PixelSASRec", "w", settings={**world, "epochs": 4, "checkpoint_dir": str(tmp_path / "whole")})
+    whole = undisturbed("PixelSASRec", {**world, "epochs": 4}, tmp_path)
     run("PixelSASRec", "w", settings={**world, "epochs": 3})
-    assert_same(ends(resumed(world, epochs=4)), ends(whole))
+    assert_same(ends(resumed(world, epochs=4)), whole)
 
 
 def test_a_run_that_lost_patience_is_finished_whatever_its_epochs(world, monkeypatch):
-    settings = {**world, "stopping_step": 0, "learning_rate": 0.0, "weight_decay": 0.0, "epochs": 9}
-    assert run("PixelSASRec", "w", settings=settings)["epochs"] == 2
+    settings, validate = {**world, "stopping_step": 0, "epochs": 9}, PixelTrainer._valid_epoch
+    falling = iter([0.9, 0.8])
+    with monkeypatch.context() as patch:
+        patch.setattr(PixelTrainer, "_valid_epoch", lambda *args, **own: (next(falling), validate(*args, **own)[1]))
+        assert run("PixelSASRec", "w", settings=settings)["epochs"] == 2
     monkeypatch.setattr(PixelTrainer, "_train_step", lambda *_: pytest.fail("it was finished"))
     assert resumed(settings, epochs=20)["epochs"] == 2
 
@@ -250,7 +255,7 @@ def test_other_data_and_a_model_that_is_gone_are_refused(killed, tmp_path):
     with pytest.raises(ValueError, match=r"trained on other interactions than w has here"):
         resumed(settings)
     write_inter(tmp_path, "w", rows)
-    killed_run("PixelSASRec", "w", settings, (PixelTrainer, "_train_step", 6, True), resume=True)
+    killed_run("PixelSASRec", "w", settings, (PixelTrainer, "_train_step", 3, True), resume=True)
     folder.with_suffix(".pth").unlink()
     with pytest.raises(FileNotFoundError, match="the model of the best epoch so far, is gone"):
         resumed(settings)
