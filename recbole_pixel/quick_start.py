@@ -20,6 +20,7 @@ from recbole_pixel import __version__
 from recbole_pixel.config import make_config
 from recbole_pixel.config_files import SettingError
 from recbole_pixel.data.tracked import EXACT
+from recbole_pixel.deterministic import deterministic_kernels
 from recbole_pixel.distributed import first_rank_first, is_first, is_launched_first, process_group, rank, world_size
 from recbole_pixel.evaluation.final import check_buckets, evaluate_test
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
@@ -90,7 +91,7 @@ def run(
         InterruptedRunError: Ctrl+C or SIGTERM asked the run to stop; it says where its state is. A KeyboardInterrupt.
     """
     config = make_config(model, dataset, config_files, settings)
-    with process_group(config["device"]):
+    with deterministic_kernels(bool(config["deterministic"])), process_group(config["device"]):
         result, trained = _run(config, saved, watch, resume)
     if then is not None and is_launched_first():
         then(result, trained)

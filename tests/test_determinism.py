@@ -81,3 +81,21 @@ def test_another_process_and_other_hashes_give_the_same(world, first):
     done = subprocess.run(line, stdout=subprocess.PIPE, text=True, env=environment, cwd=world, timeout=500, check=True)
     assert json.loads(done.stdout) == json.loads(json.dumps(expected))
     assert "t.inter" in expected["converted"]
+
+
+def test_deterministic_kernels_are_asked_for_within_a_run_and_not_after(world, first, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    case, seen = "pairs of ids, shared negatives", []
+    expected = first(case)
+    train = torch.optim.Optimizer.zero_grad
+
+    def note(*args: Any, **kwargs: Any) -> None:
+        seen.append((torch.are_deterministic_algorithms_enabled(), os.environ.get("CUBLAS_WORKSPACE_CONFIG")))
+        train(*args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.Optimizer, "zero_grad", note)
+    assert numbers_of(world, case, deterministic=True) == expected, "on a CPU they are what they were"
+    assert set(seen) == {(True, ":4096:8")}
+    assert not torch.are_deterministic_algorithms_enabled()
+    numbers_of(world, case, epochs=1)
+    assert seen[-1][0] is False
