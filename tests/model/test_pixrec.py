@@ -88,6 +88,8 @@ def test_the_loss_is_its_three_parts_by_hand(pixrec):
 
     expected = 0.3 * generation + 0.3 * contrast(read) + 0.4 * contrast(users)
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+    contrasts = {"tt": contrast(read), "ut": contrast(users)}
+    torch.testing.assert_close(model.loss_terms, contrasts, rtol=1e-4, atol=1e-5)
 
 
 def test_a_row_is_not_contrasted_with_its_own_item_nor_with_its_history(pixrec):

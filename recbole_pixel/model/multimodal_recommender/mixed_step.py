@@ -41,10 +41,14 @@ class MixedStep:
         weights: of the three losses.
         temperature: of the contrasts.
         chunk: rows that are read at a time; None for all.
+
+    Attributes:
+        terms: the contrasts that have a weight, of the last step.
     """
 
     def __init__(self, tower: PromptTower, weights: LossWeights, temperature: float, chunk: int | None) -> None:
         self.tower, self.weights, self.temperature, self.chunk = tower, weights, temperature, chunk
+        self.terms: dict[str, Tensor] = {}
 
     def loss(self, rows: StepRows, shown: ShownPictures, prompts: PromptBuilder) -> Tensor:
         """The loss of ``rows``, such that its mean over ranks, each weighted by its rows, is that of all rows.
@@ -78,6 +82,8 @@ class MixedStep:
             read, alone = torch.cat(vectors[: len(pairs)]), torch.cat(vectors[len(pairs) :])
             alone = alone[torch.from_numpy(places).to(alone.device)]
             tt, ut = contrast.losses(read[:, 0], read[:, 1], alone, self.temperature)
+            weighed = {"tt": self.weights.tt, "ut": self.weights.ut}
+            self.terms = {name: own.detach() for name, own in (("tt", tt), ("ut", ut)) if weighed[name]}
             return share * (self.weights.tt * tt + self.weights.ut * ut)
 
         loss = chunked_loss(readings, of_vectors, leaves, sources, twice=self._is_cached)

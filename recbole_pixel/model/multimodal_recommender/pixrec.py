@@ -96,6 +96,11 @@ class PixRec(LearntState, SequentialRecommender):
         """What gives the items' vectors."""
         return self.tower
 
+    @property
+    def loss_terms(self) -> dict[str, Tensor]:
+        """The contrasts of the last step that have a weight, by name: each a scalar."""
+        return self.step.terms
+
     def calculate_loss(self, interaction: Any) -> Tensor:
         """The step's loss; each distinct picture of the batch goes through the vision tower once."""
         number = int(interaction[SOURCE][0]) if SOURCE in interaction else 0
