@@ -116,9 +116,9 @@ def _devices(found: dict[str, Any]) -> Iterator[Finding]:
         built = found.get("built_for_cuda")
         value = f"none; this torch is built for {built}" if built else "none; this torch is built for CPUs"
         yield Finding(DEVICES, "cuda", value, ABSENT)
-    bf16 = found.get("bf16") or ["no bf16: precision: auto is float32"]
+    instructions = ", ".join(found.get("bf16") or ["no bf16: precision: auto is float32"])
     threads = f"torch uses {found.get('threads')} threads"
-    yield Finding(DEVICES, "cpu", f"{found.get('cpu', '')}, {', '.join(bf16)}; {threads}")
+    yield Finding(DEVICES, "cpu", f"{found.get('cpu', '')}, {instructions}; {threads}")
     runtimes = found.get("openmp", [])
     if len(runtimes) > 1:
         remedy = "Two of them slow each other down or crash: take all packages from one source, pip or conda"
