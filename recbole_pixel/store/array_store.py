@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from recbole_pixel.store.array_reading import read_records, read_together, take_records
-from recbole_pixel.store.durable import MANIFEST, check_size, read_manifest
+from recbole_pixel.store.durable import MANIFEST, check_size, identity, read_manifest
 from recbole_pixel.store.errors import StoreError
 from recbole_pixel.store.free_memory import fits_in_memory
 
@@ -65,17 +65,18 @@ class ArrayStore:
     def _open(self) -> dict[str, Any]:
         """Opens the file of the arrays, reads the tokens, and returns the manifest: all three of one store."""
         for tries_left in reversed(range(OPENING_TRIES)):
+            looked_at = identity(self.path)
             manifest = read_manifest(self.path, FORMAT)
-            _check_fingerprint(self.path, manifest)
             try:
+                _check_fingerprint(self.path, manifest)
                 check_size(self.path / DATA, manifest["file_bytes"])
                 # Read by pread only, which has no file offset: a forked child may share the handle.
                 self._file = open(self.path / DATA, "rb", buffering=0)  # noqa: SIM115 - lives as long as the object
                 self.tokens = self._read_tokens(manifest["tokens_digest"])
             except (StoreError, FileNotFoundError):
-                if not tries_left or read_manifest(self.path, FORMAT) == manifest:
+                if not tries_left or identity(self.path) == looked_at:
                     raise
-            if read_manifest(self.path, FORMAT) == manifest:  # else another store took its name meanwhile
+            if identity(self.path) == looked_at:  # else another store took its name meanwhile
                 return manifest
         raise StoreError(f"{self.path} is built anew again and again; wait for the builds to end")
 

@@ -57,11 +57,11 @@ def read_manifest(folder: Path, format_name: str) -> dict[str, Any]:
         FileNotFoundError: no such folder; the message tells of an interrupted build where there is one.
         StoreError: the folder holds no manifest, or not one of this format, or a damaged one.
     """
-    if not _is_there(folder):
-        raise FileNotFoundError(f"no store at {folder}{_interrupted(folder, format_name)}")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(_manifest_text(folder))
     except (FileNotFoundError, NotADirectoryError):
+        if not folder.exists():
+            raise FileNotFoundError(f"no store at {folder}{_interrupted(folder, format_name)}") from None
         raise StoreError(f"{folder} is not a store: it holds no {MANIFEST}; {_made(folder, format_name)[1]}") from None
     except ValueError as error:
         raise StoreError(f"{folder / MANIFEST} is damaged ({error}); delete {folder} and build it again") from error
@@ -78,18 +78,31 @@ def read_manifest(folder: Path, format_name: str) -> dict[str, Any]:
     return manifest
 
 
+def identity(folder: Path) -> tuple[int, ...] | None:
+    """Tells a store from the one that takes its name, though it be equal; None while there is none."""
+    try:
+        status = os.stat(folder / MANIFEST)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
 def _digest(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode("ascii")).hexdigest()[:32]
 
 
-def _is_there(folder: Path) -> bool:
-    """Whether the store is there, or comes back within the two renames of a replacement, see `replace_folder`."""
+def _manifest_text(folder: Path) -> str:
+    """What the manifest says, as soon as it is there: within the two renames of `replace_folder` no folder is."""
     ends = time.monotonic() + RENAMING_SECONDS
-    while not folder.exists():
-        if time.monotonic() > ends or not beside(folder, ".replaced").exists():
-            return False
+    while True:
+        try:
+            return (folder / MANIFEST).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            is_away = not folder.exists() and beside(folder, ".replaced").exists()
+            came_back = (folder / MANIFEST).exists()
+            if time.monotonic() > ends or not (is_away or came_back):
+                raise
         time.sleep(0.001)
-    return True
 
 
 def _interrupted(folder: Path, format_name: str) -> str:

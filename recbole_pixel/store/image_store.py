@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_pixel.store.durable import HEADER_DIGEST, check_size, read_manifest
+from recbole_pixel.store.durable import HEADER_DIGEST, check_size, identity, read_manifest
 from recbole_pixel.store.errors import MissingPictureError, StoreError
 from recbole_pixel.store.image_index import DATA, FORMAT, INDEX, PICTURES, IndexEntry, fingerprint_of, key_of
 from recbole_pixel.store.lmdb_file import Database, LmdbFile
@@ -49,17 +49,22 @@ class ImageStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
-        self.manifest: dict[str, Any] = read_manifest(self.path, FORMAT)
-        for tries_left in reversed(range(OPENING_TRIES)):
-            try:
-                check_size(self.path / DATA, self.manifest["file_bytes"])
-                break
-            except StoreError:
-                before, self.manifest = self.manifest, read_manifest(self.path, FORMAT)
-                if before == self.manifest or not tries_left:  # else it was replaced between the two looks
-                    raise
+        self.manifest: dict[str, Any] = self._read_manifest()
         self._file: _Opened | None = None
         self._tokens_are_right = False
+
+    def _read_manifest(self) -> dict[str, Any]:
+        """The manifest; the file beside it is as long as it says."""
+        for tries_left in reversed(range(OPENING_TRIES)):
+            looked_at = identity(self.path)
+            manifest = read_manifest(self.path, FORMAT)
+            try:
+                check_size(self.path / DATA, manifest["file_bytes"])
+                break
+            except StoreError:
+                if not tries_left or identity(self.path) == looked_at:  # else it was replaced between the two looks
+                    raise
+        return manifest
 
     @property
     def fingerprint(self) -> str:
@@ -124,21 +129,31 @@ class ImageStore:
     def _opened(self) -> _Opened:
         """The file, opened at the first need, and known to be the one whose manifest was read."""
         if self._file is None:
-            self._refuse_another()
-            check_size(self.path / DATA, self.manifest["file_bytes"])
+            looked_at = identity(self.path)
+            current = read_manifest(self.path, FORMAT)
+            if current["fingerprint"] != self.fingerprint:
+                raise self._built_anew()
+            self.manifest = current  # of the same pictures; they may lie in another order in another file
             try:
-                file = LmdbFile(self.path / DATA)
-                if self.manifest.get(HEADER_DIGEST, header_digest(file)) != header_digest(file):
-                    raise StoreError(f"the header of {self.path / DATA} is damaged; copy it again or build it again")
-                opened = _Opened(file, file.database(PICTURES), file.database(INDEX))
-            finally:
-                self._refuse_another()  # replaced while it was being opened: no damage
+                opened = self._open()
+            except (StoreError, OSError):
+                if identity(self.path) != looked_at:  # replaced while it was being opened: no damage
+                    raise self._built_anew() from None
+                raise
+            if identity(self.path) != looked_at:
+                raise self._built_anew()
             self._file = opened
         return self._file
 
-    def _refuse_another(self) -> None:
-        if read_manifest(self.path, FORMAT)["fingerprint"] != self.fingerprint:
-            raise StoreError(f"{self.path} was built anew while in use; start again to read the new pictures")
+    def _open(self) -> _Opened:
+        check_size(self.path / DATA, self.manifest["file_bytes"])
+        file = LmdbFile(self.path / DATA)
+        if self.manifest.get(HEADER_DIGEST, header_digest(file)) != header_digest(file):
+            raise StoreError(f"the header of {self.path / DATA} is damaged; copy it again or build it again")
+        return _Opened(file, file.database(PICTURES), file.database(INDEX))
+
+    def _built_anew(self) -> StoreError:
+        return StoreError(f"{self.path} was built anew while in use; start again to read the new pictures")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None}
