@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from recbole_pixel.checkpoint import rows_digest
 from recbole_pixel.distributed import Agreement, gather_objects, is_first, world_size
 from recbole_pixel.interrupts import InterruptedRunError, Interrupts
 from recbole_pixel.kept_states import KeptStates
@@ -61,6 +62,9 @@ class Resumable(RunState):
             BlockingIOError: another process is at work on the run.
             ValueError: the run trained on other data.
         """
+        dataset = train_data._dataset
+        if self.rows is None:  # of models of RecBole, of whose tables nothing is known
+            self.rows = rows_digest(dataset, dataset.uid_field, dataset.iid_field)
         self._data = training_digest(train_data)
         if self._point is not None and self._point["data"] != self._data:
             raise ValueError(

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
-from recbole_pixel.checkpoint import plain, plain_config
+from recbole_pixel.checkpoint import plain, plain_config, write_checkpoint
 from recbole_pixel.distributed import from_first, gather_objects, is_first, rank, wait_for_all, world_size
 from recbole_pixel.kept_states import SUFFIX, KeptStates
 from recbole_pixel.random_state import random_state, set_random_state
@@ -26,6 +28,8 @@ class RunState:
         validated: epoch and score of each validation so far; whoever calls ``fit`` adds to it.
         n_updates: steps of the optimiser so far.
         seconds_before: what the run took before it was gone on with.
+        rows: what the rows of the model's tables belong to, see :func:`~recbole_pixel.checkpoint.rows_digest`; None
+            before it is known.
     """
 
     config: Any
@@ -51,6 +55,7 @@ class RunState:
         self.validated: list[tuple[int, float]] = []
         self.n_updates = 0
         self.seconds_before = 0.0
+        self.rows: dict[str, str] | None = None
         self._began = time.perf_counter()
         self._data = ""
         self._point: Mapping[str, Any] | None = None
@@ -79,9 +84,23 @@ class RunState:
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score) if np.isfinite(self.best_valid_score) else None,
             "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
+            "other_parameter": _without_modules(self.model.other_parameter()),
             "optimizer": self.optimizer.state_dict(),
+            "item_table": None,
+            "rows": self.rows or {},
         }
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        """RecBole's, but as tensors and plain values, which open without trust; the first rank writes."""
+        if is_first():
+            self._write(epoch, kwargs.pop("saved_model_file", self.saved_model_file), verbose)
+        wait_for_all()
+
+    def _write(self, epoch: int, path: str, verbose: bool) -> None:
+        # RecBole says -1 where no epoch is left to run
+        write_checkpoint(self.checkpoint(max(epoch, self.start_epoch - 1)), path)
+        if verbose:
+            self.logger.info(f"Saving current: {path}")
 
     def _note(self, train_data: Any, **more: Any) -> dict[str, Any]:
         """What each rank has of its own: what draws at random in it, and ``more``."""
@@ -178,7 +197,10 @@ class RunState:
     def load(self, state: Mapping[str, Any]) -> None:
         """Takes what :meth:`checkpoint` gave: weights, optimiser, early stopping."""
         self.model.load_state_dict(state["state_dict"])
-        self.model.load_other_parameter(state.get("other_parameter"))
+        others = (state.get("other_parameter") or {}).items()
+        self.model.load_other_parameter(
+            {name: value.to(self.device) if isinstance(value, torch.Tensor) else value for name, value in others}
+        )
         self.optimizer.load_state_dict(state["optimizer"])
         self.cur_step = state["cur_step"]
         if state["best_valid_score"] is not None:
@@ -191,3 +213,8 @@ class RunState:
             return ranks[rank()]
         counted = [name for name, value in ranks[0].items() if isinstance(value, (int, float))]
         return {name: sum(noted[name] for noted in ranks) / len(ranks) for name in counted}
+
+
+def _without_modules(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """``other_parameter`` of RecBole's models but for modules, which some count among it: their state has these."""
+    return {name: value for name, value in parameters.items() if not isinstance(value, nn.Module)}

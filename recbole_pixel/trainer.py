@@ -13,10 +13,10 @@ from recbole.trainer import Trainer
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_pixel.checkpoint import read_checkpoint, rows_digest, write_checkpoint
+from recbole_pixel.checkpoint import read_checkpoint, rows_digest
 from recbole_pixel.data.loader import PixelTrainDataLoader
 from recbole_pixel.data.rank_rows import RANK_TARGETS
-from recbole_pixel.distributed import gather_on_host, is_first, sum_over_ranks, wait_for_all, world_size
+from recbole_pixel.distributed import gather_on_host, sum_over_ranks, world_size
 from recbole_pixel.encoder.precision import autocast_type
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.evaluation.rank_shares import RankShares
@@ -50,7 +50,6 @@ class PixelTrainer(Resumable, WatchedTraining, RankShares, HistoryMaskMixin, Tra
         self.scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
         self.accumulation = Accumulation(config["accumulate_steps"])
         self.over_ranks: torch.nn.parallel.DistributedDataParallel | None = None
-        self.rows: dict[str, str] = {}  # what the rows of the model's tables belong to
         self.epoch_seconds: list[float] = []
         self.epoch_encoded: list[int] = []
 
@@ -170,14 +169,9 @@ class PixelTrainer(Resumable, WatchedTraining, RankShares, HistoryMaskMixin, Tra
         if self.scheduler is not None:
             self.scheduler.step()
 
-    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        if is_first():
-            self._write(epoch, kwargs.pop("saved_model_file", self.saved_model_file), verbose)
-        wait_for_all()
-
     def checkpoint(self, epoch: int) -> dict[str, Any]:
-        """As of every trainer, and which table is the items', and what the rows of tables belong to."""
-        return {**super().checkpoint(epoch), "item_table": self.model.item_table, "rows": self.rows}
+        """As of every trainer, and which table is the items'."""
+        return {**super().checkpoint(epoch), "item_table": self.model.item_table}
 
     def own_progress(self) -> dict[str, Any]:
         """Cost of the epochs so far, what was loaded to start with, and how large a step's chunks are found to be."""
@@ -194,12 +188,6 @@ class PixelTrainer(Resumable, WatchedTraining, RankShares, HistoryMaskMixin, Tra
         self.pretrained = None if point["pretrained"] is None else Loaded(**point["pretrained"])
         if getattr(self.tower, "train_chunk", None) == "auto":
             self.tower.train_chunk = point["train_chunk"]
-
-    def _write(self, epoch: int, path: str, verbose: bool) -> None:
-        # RecBole says -1 where no epoch is left to run
-        write_checkpoint(self.checkpoint(max(epoch, self.start_epoch - 1)), path)
-        if verbose:
-            self.logger.info(f"Saving current: {path}")
 
     def resume_checkpoint(self, resume_file: str) -> None:
         """Continues from a checkpoint of ours: of a run's last state, as it was; of its best epoch, behind that."""

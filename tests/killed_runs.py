@@ -69,7 +69,7 @@ def ends(result: dict[str, Any]) -> dict[str, Any]:
     last = read_checkpoint(states_in(best.with_suffix(".run"))[0])
     return {
         "result": {key: value for key, value in result.items() if key not in COST},
-        "best": _arrays(torch.load(best, weights_only=False)["state_dict"]),
+        "best": _arrays(torch.load(best)["state_dict"]),
         "last": _arrays(last["state_dict"]),
         "moments": _arrays(last["optimizer"]["state"]),
         "rates": [group["lr"] for group in last["optimizer"]["param_groups"]],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,19 +55,29 @@ def test_a_dataset_of_other_items_does_not_fit_ids(saved, served, tmp_path):
         recbole_pixel.load(path, data_path=tmp_path)
 
 
-def test_checkpoints_of_recbole_open_on_trust(served, settings):
+def test_recboles_models_open_and_its_own_checkpoints_on_trust(served, settings, tmp_path):
+    """Our command saves plain values of any model; RecBole's own ``run_recbole`` pickles its Config."""
     kept = ("MAX_ITEM_LIST_LENGTH", "checkpoint_dir", "show_progress", "state", "seed")
     asked = {**{key: settings[key] for key in kept}, "data_path": served["data_path"]}
-    result = run("GRU4Rec", "word", settings={**asked, "epochs": 1, "embedding_size": 8})
+    configs: list[Any] = []
+    result = run(
+        "GRU4Rec",
+        "word",
+        settings={**asked, "epochs": 1, "embedding_size": 8},
+        then=lambda _, trained: configs.append(trained.config),
+    )
+    pickled = tmp_path / "pickled.pth"
+    torch.save({**torch.load(result["checkpoint"]), "format": None, "config": configs[0]}, pickled, pickle_protocol=4)
     with pytest.raises(ValueError, match=r"a pickle, which can run any code. .*--trust"):
-        recbole_pixel.load(result["checkpoint"])
-    recommender = recbole_pixel.load(result["checkpoint"], trust=True, history="train")
-    targets = recbole_pixel.load(result["checkpoint"], trust=True)
-    answers = recommender.recommend([user for user in recommender.users if user.startswith("u")])
-    hits = [targets.history(answer.user)[-1] in answer.items for answer in answers]
-    assert len(hits) == 16
-    assert sum(hits) / 16 == pytest.approx(result["test"]["recall@10"], abs=1e-4)
-    assert recommender.item_vectors().shape == (24, 8)
+        recbole_pixel.load(pickled)
+    for checkpoint, trust in ((result["checkpoint"], False), (pickled, True)):
+        recommender = recbole_pixel.load(checkpoint, trust=trust, history="train")
+        targets = recbole_pixel.load(checkpoint, trust=trust)
+        answers = recommender.recommend([user for user in recommender.users if user.startswith("u")])
+        hits = [targets.history(answer.user)[-1] in answer.items for answer in answers]
+        assert len(hits) == 16
+        assert sum(hits) / 16 == pytest.approx(result["test"]["recall@10"], abs=1e-4)
+        assert recommender.item_vectors().shape == (24, 8)
 
 
 @pytest.mark.parametrize(
