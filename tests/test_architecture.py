@@ -24,6 +24,10 @@ ABOVE_MODEL = {
 
 # room -> what it must not import: packages, and rooms of ours (first part behind `recbole_pixel.`)
 FORBIDDEN: dict[str, tuple[set[str], set[str]]] = {
+    "table_faults": (
+        {"numpy", "polars", "pandas", *NO_LEARNING},
+        {"store", "features", "encoder", "item_tower", "catalogue", "data", "model", *ABOVE_MODEL},
+    ),
     "store": (NO_LEARNING, {"features", "encoder", "item_tower", "catalogue", "data", "model", *ABOVE_MODEL}),
     "convert": (
         NO_LEARNING,
