@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections import Counter
@@ -43,6 +44,10 @@ def named_faults(
         AtomicFileError: reading it raised something.
     """
     try:
+        codecs.lookup(encoding or "utf-8")
+    except LookupError:
+        raise AtomicFileError(f"{path}: no encoding is called {encoding!r}; set encoding to utf-8 or latin-1") from None
+    try:
         yield
     except AtomicFileError:
         raise
@@ -76,6 +81,8 @@ def atomic_fault(path: Path, separator: str = "\t", seq_separator: str = " ", en
 
 def fault_of_header(fields: list[str]) -> str:
     """What is wrong with the names in a header; empty if nothing is."""
+    if fields == [""]:
+        return "line 1 is blank, expected fields such as user_id:token between tabs"
     for field in fields:
         name, *kind = field.split(":")
         if len(kind) != 1:

@@ -188,7 +188,7 @@ REFUSED: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "gzip with more behind it": ("log.csv.gz", PACKED + b"garbage", ("data are damaged", DOWNLOAD)),
     "gzip of nothing": ("log.csv.gz", gzip.compress(b""), ("log.csv.gz is empty",)),
     "csv named parquet": ("log.parquet", TABLE.encode(), ("log.parquet cannot be read", "write or download it again")),
-    "parquet cut short": ("log.parquet", parquet(u=["a"], i=["1"], t=[5])[:-30], ("cannot be read", "PAR1")),
+    "parquet cut short": ("log.parquet", parquet(u=["a"], i=["1"], t=[5])[:-30], ("log.parquet cannot be read",)),
     "parquet of bytes": ("log.parquet", parquet(u=[b"a"], i=["1"], t=[5]), ("column 'u' of log.parquet holds Binary",)),
     "parquet of nested lists": ("log.parquet", parquet(u=[[["a"]]], i=["1"], t=[5]), ("column 'u'", "holds List(List")),
 }

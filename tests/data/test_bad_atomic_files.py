@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "blanks behind types": (HEADER.replace("\t", " \t") + BODY, "gives 'user_id' the type 'token ', expected one of"),
     "a tab behind the header": (HEADER[:-1] + "\t\n" + BODY, "line 1 names '', expected NAME:TYPE"),
     "a field twice": (HEADER[:-1] + "\titem_id:token\nu\ti\t1\tj\n", "line 1 names 'item_id' twice"),
-    "a blank line first": ("\n" + HEADER + BODY, "line 1 "),
+    "a blank line first": ("\n" + HEADER + BODY, "line 1 is blank, expected fields such as user_id:token"),
     "no users": (HEADER.replace("user_id", "customer") + BODY, "no column 'user_id', or load_col leaves it out"),
     "no items": (HEADER.replace("item_id", "movie") + BODY, "loaded were user_id, movie, timestamp; name the one"),
     "a zero byte first": ("\0" + HEADER + BODY, "no column 'user_id'"),
@@ -133,6 +133,13 @@ def test_what_is_filled_in_or_left_out_is_told(inter, caplog, rows: str, message
     with caplog.at_level(logging.WARNING):
         FastDataset(inter(HEADER + rows))
     assert message in caplog.text
+
+
+def test_an_encoding_that_is_none(inter) -> None:
+    config = inter(HEADER + BODY)
+    config["encoding"] = "utf-9"
+    with pytest.raises(AtomicFileError, match=r"w\.inter: no encoding is called 'utf-9'; set encoding to"):
+        FastDataset(config)
 
 
 def test_times_that_are_tokens_order_nothing(inter) -> None:
