@@ -144,7 +144,8 @@ def child(options: argparse.Namespace) -> None:
     faulthandler.enable()
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _too_slow)
-    with tempfile.TemporaryDirectory() as name:
+    memory = Path("/dev/shm")  # most targets read a file, written anew for each input
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         folder = Path(name)
         if options.engine == "atheris":
             import atheris

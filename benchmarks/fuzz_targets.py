@@ -83,6 +83,29 @@ def pixelrec_unpickler(folder: Path) -> Target:
     return Target(seeds, picture_in, (PictureError,))
 
 
+def lmdb_of_others(folder: Path) -> Target:
+    """`PixelRecSource`, somebody else's LMDB file: its pages and what is in them."""
+    import lmdb
+
+    from recbole_pixel.store.errors import PictureError, StoreError
+    from recbole_pixel.store.source_pixelrec import PixelRecSource
+
+    path = folder / "data.mdb"
+    with lmdb.open(str(path), subdir=False, lock=False, map_size=1 << 20) as made, made.begin(write=True) as writing:
+        for number in range(40):
+            writing.put(b"i%03d" % number, pickle.dumps(LMDB_Image()))
+        writing.put(b"long", bytes(9000))
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        source = PixelRecSource(path)
+        for token in [*source.tokens()[:50], "i001", "long"]:
+            with suppress(PictureError):
+                source.read(token)
+
+    return Target([path.read_bytes()], read, (StoreError,))
+
+
 def atomic_inter(folder: Path) -> Target:
     """`read_inter`, a file of interactions."""
     from recbole_pixel.data.inter_file import UnreadableError, read_inter
@@ -269,6 +292,7 @@ def downloaded(folder: Path) -> Target:
 TARGETS: dict[str, Callable[[Path], Target]] = {
     "pictures": picture_decoder,
     "pixelrec": pixelrec_unpickler,
+    "lmdb": lmdb_of_others,
     "inter": atomic_inter,
     "image_store": image_store,
     "array_store": array_store,
