@@ -66,7 +66,7 @@ class _Slow(BaseException):
 
 
 def _too_slow(*_: Any) -> None:
-    raise _Slow(f"more than {LONGEST_SECONDS} s")
+    raise _Slow(f"more than {LONGEST_SECONDS} s of CPU")
 
 
 class Feeder:
@@ -81,7 +81,7 @@ class Feeder:
     def feed(self, data: bytes) -> BaseException | None:
         """What the reader raised that it should not; the input is kept then."""
         self.n_inputs += 1
-        signal.alarm(LONGEST_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, LONGEST_SECONDS)
         try:
             self.target.read(data)
         except self.target.documented:
@@ -91,7 +91,7 @@ class Feeder:
         except _Slow as error:
             return self._kept(data, error)
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
         return None
 
     def _kept(self, data: bytes, error: BaseException) -> BaseException:
@@ -133,7 +133,7 @@ def feed_atheris(feeder: Feeder, seconds: float, seed: int, folder: Path) -> Non
 
     options = [
         f"-max_total_time={round(seconds)}", f"-seed={seed or 1}", "-print_final_stats=1", f"-max_len={LARGEST}",
-        f"-artifact_prefix={folder}/", f"-timeout={LONGEST_SECONDS + 5}", f"-rss_limit_mb={MEMORY >> 20}",
+        f"-artifact_prefix={folder}/", f"-timeout={6 * LONGEST_SECONDS}", f"-rss_limit_mb={MEMORY >> 20}",
     ]  # fmt: skip
     atheris.Setup([sys.argv[0], *options, str(corpus)], one_input)
     atheris.Fuzz()
@@ -143,7 +143,7 @@ def child(options: argparse.Namespace) -> None:
     """Feeds one target, in a process of its own."""
     faulthandler.enable()
     warnings.simplefilter("ignore")
-    signal.signal(signal.SIGALRM, _too_slow)
+    signal.signal(signal.SIGPROF, _too_slow)
     memory = Path("/dev/shm")  # most targets read a file, written anew for each input
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         folder = Path(name)

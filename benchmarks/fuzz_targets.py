@@ -21,7 +21,7 @@ class Target(NamedTuple):
     Attributes:
         seeds: inputs that it reads, or almost.
         read: given bytes; what it returns does not matter.
-        documented: errors that it may raise. Any other is a finding, as are 10 seconds for one input and 2 GB.
+        documented: errors that it may raise. Any other is a finding, as are 10 seconds of CPU for one input, and memory without end.
     """
 
     seeds: list[bytes]

@@ -61,8 +61,10 @@ class ZipSource(_ArchiveSource):
             self._zip = zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, struct.error, OverflowError) as error:
             raise ValueError(f"{self.path} is not a complete ZIP archive ({error}); download it again") from error
-        members = [info.filename for info in self._zip.infolist() if not info.is_dir()]
-        self._members, self.warnings = tokens_of(members)
+        members = [info.filename for info in self._zip.infolist()]
+        self._members, self.warnings = tokens_of(name for name in members if name and not name.endswith("/"))
+        if "" in members:
+            self.warnings.append(f"{members.count('')} members without a name left out")
 
     def read(self, token: str) -> bytes:
         """The bytes of the item's member; checked against the archive's own checksum."""

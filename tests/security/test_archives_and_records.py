@@ -127,6 +127,17 @@ def test_a_zip_that_lies_about_sizes_gives_an_error(tmp_path):
         open_source(tmp_path / "x.zip").read("lies")
 
 
+def test_a_member_without_a_name_is_left_out_and_told(tmp_path):
+    data = bytearray(zip_of(tmp_path / "x.zip", ["b.png", "a"]).read_bytes())
+    place = data.rindex(b"PK\x01\x02")
+    data[place + 28 : place + 30] = b"\0\0"  # the length of the last name, which becomes a remark
+    data[place + 32 : place + 34] = b"\1\0"
+    (tmp_path / "x.zip").write_bytes(data)
+    source = open_source(tmp_path / "x.zip")
+    assert source.tokens() == ["b"]
+    assert source.warnings == ["1 members without a name left out"]
+
+
 def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
     member = tarfile.TarInfo(name)
     member.size, member.type = size, kind
