@@ -67,7 +67,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as made:
         folder = options.folder or Path(made)
-        n_epochs = 4 if options.quick else 12
+        n_epochs = 3 if options.quick else 6
         name = colour_world(folder, n_users=200 if options.quick else 1000, n_items=200, length=40)
         for case, own in CASES.items():
             settings = {
