@@ -19,6 +19,7 @@ NO_LEARNING = {"torch", "timm", "torchvision", "recbole", "transformers", "peft"
 EDGES = {"convert", "report", "serve", "tuning", "commands", "cli", "doctor", "result_table"}
 ABOVE_MODEL = {
     "config", "config_files", "command_config", "setting_types", "registry", "trainer", "training", "checkpoint",
+    "run_state", "resumable", "resuming", "kept_states",
     "evaluation", "health", "quick_start", "_compat", *EDGES,
 }  # fmt: skip
 
@@ -49,6 +50,13 @@ FORBIDDEN: dict[str, tuple[set[str], set[str]]] = {
     ),
     "parallel": ({"recbole", "timm"}, {"store", "data", "model", *ABOVE_MODEL}),
     "launcher": (NO_LEARNING, {"data", "model", *ABOVE_MODEL}),
+    "interrupts": (NO_LEARNING, {"data", "model", *ABOVE_MODEL}),
+    "random_state": ({"recbole"}, {"data", "model", *ABOVE_MODEL}),
+    "whole_files": ({"recbole"}, {"data", "model", *ABOVE_MODEL}),
+    "kept_states": ({"recbole"}, {"data", "model", *ABOVE_MODEL - {"checkpoint"}}),
+    "run_state": (set(), {"model", "quick_start", *EDGES}),
+    "resumable": (set(), {"model", "quick_start", *EDGES}),
+    "resuming": (set(), {"model", "trainer", "quick_start", *EDGES}),
     "data": (set(), {"features", "model", *ABOVE_MODEL}),
     "features": ({"recbole"}, {"item_tower", "catalogue", "model", *ABOVE_MODEL}),
     "model": (set(), ABOVE_MODEL),

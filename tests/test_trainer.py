@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -317,20 +318,16 @@ def test_values_without_a_plain_form_are_left_out():
     assert plain(value) == {"a": 1.5, "2": [1, ["x"]], "device": None}
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path):
     path = tmp_path / "saved" / "m.pth"
     write_checkpoint({"epoch": 1}, path)
-    save = torch.save
-
-    def full_disk(state: Any, file: Any) -> None:
-        save(state, file)
-        with open(file, "r+b") as stream:
-            stream.truncate(40)
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        write_checkpoint({"epoch": 2}, path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write_checkpoint({"weights": torch.zeros(10_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert read_checkpoint(path)["epoch"] == 1
     assert [file.name for file in path.parent.iterdir()] == ["m.pth"], "and no partial file"
 

@@ -114,7 +114,9 @@ def items(run: dict[str, Any], training: bool) -> list[int]:
 
 def test_only_the_first_rank_writes(both, tmp_path):
     _, two = both("PixelSASRec", item_tower="id", epochs=1, result_file="result.json")
-    written = [path for path in (tmp_path / "two").rglob("*") if path.is_file()]
+    files = [path for path in (tmp_path / "two").rglob("*") if path.is_file()]
+    assert sum(path.parent.suffix == ".run" for path in files) == 3, "the states of one run, and its lock"
+    written = [path for path in files if path.parent.suffix != ".run"]
     kinds = Counter("events" if path.name.startswith("events.") else path.suffix for path in written)
     assert kinds == {".json": 1, ".pth": 1, ".log": 1, "events": 2}, "tensorboard keeps hyper-parameters apart"
     assert {answer["result"]["checkpoint"] for answer in two} == {
