@@ -17,6 +17,9 @@ from recbole_pixel.store.image_index import MAX_KEY_BYTES
 FieldType = Literal["token", "token_seq", "float", "float_seq"]
 """RecBole's types of a column."""
 
+PADDING = "[PAD]"
+"""The token of id 0 in every field of RecBole's."""
+
 _BREAKS = r"[\x00-\x1f\x7f]"
 
 
@@ -28,6 +31,11 @@ def is_missing(text: pl.Expr) -> pl.Expr:
 def has_breaks(text: pl.Expr) -> pl.Expr:
     """Whether a cell holds a tab, a line break or another control character, which no ID survives."""
     return text.str.contains(_BREAKS)
+
+
+def is_reserved(text: pl.Expr) -> pl.Expr:
+    """Whether a cell is the token of the padding, which an ID of that name would take for its own."""
+    return text == PADDING
 
 
 def is_too_long(text: pl.Expr) -> pl.Expr:

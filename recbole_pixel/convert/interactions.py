@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import polars as pl
 
-from recbole_pixel.convert.atomic_text import has_breaks, is_missing, is_too_long
+from recbole_pixel.convert.atomic_text import PADDING, has_breaks, is_missing, is_reserved, is_too_long
 from recbole_pixel.convert.k_core import in_core
 from recbole_pixel.convert.row_rules import RowRules
 from recbole_pixel.convert.source_table import SourceTable
@@ -166,6 +166,7 @@ def _checked(source: pl.LazyFrame, kind: TimeKind) -> pl.LazyFrame:
         "missing user": is_missing(pl.col("user")),
         "missing item": is_missing(pl.col("item")),
         "tab or line break in an ID": has_breaks(pl.col("user")) | has_breaks(pl.col("item")),
+        f"ID that is {PADDING}, which RecBole pads with": is_reserved(pl.col("user")) | is_reserved(pl.col("item")),
         f"ID of more than {MAX_KEY_BYTES} bytes": is_too_long(pl.col("user")) | is_too_long(pl.col("item")),
         "missing time": is_missing(pl.col("time")),
         "unparsable time": as_time(pl.col("time"), kind).is_null(),

@@ -18,6 +18,7 @@ from recbole_pixel.convert.atomic_text import (
     has_breaks,
     header,
     is_missing,
+    is_reserved,
     is_too_long,
 )
 from recbole_pixel.convert.source_table import SourceTable
@@ -138,7 +139,7 @@ def write_items(wanted: pl.Series, source: ItemSource | None, out: Path, *, keep
 def _usable(source: ItemSource) -> pl.LazyFrame:
     names = dict.fromkeys([source.key, *(column.source for column in source.columns)])
     key = pl.col(source.key)
-    return source.table.text(*names).filter(~is_missing(key), ~has_breaks(key), ~is_too_long(key))
+    return source.table.text(*names).filter(~is_missing(key), ~has_breaks(key), ~is_reserved(key), ~is_too_long(key))
 
 
 def _keys(source: ItemSource) -> tuple[pl.DataFrame, dict[str, int]]:

@@ -55,6 +55,11 @@ READ: dict[str, tuple[str | bytes, list[str], str]] = {
         ONLY_B,
         "1 of 2 (ID of more than 511 bytes: 1)",
     ),
+    "the ID of the padding": (
+        "u,i,t\na,[PAD],5\n[PAD],1,5\nb,2,6\n",
+        ONLY_B,
+        "2 of 3 (ID that is [PAD], which RecBole pads with: 2)",
+    ),
     "an ID as long as a picture's key": (f"u,i,t\n{'ü' * 255}z,1,5\n", [f"{'ü' * 255}z\t1\t5"], "0 of 1"),
     "empty and missing IDs": (
         "u,i,t\nnan,1,5\n,2,6\nNone,3,7\na,NA,5\nb,2,6\n",
