@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -47,6 +48,7 @@ def run_missing(
     if n_jobs == 1 or len(missing) < 2:
         for key, make in missing.items():
             keep(key, make)
+            gc.collect()  # a run's models and tables refer to one another; hundreds of MB would stay
         return failed
     for key, make in _side_by_side(missing, n_jobs, keep).items():  # who of them was killed shows when each is alone
         if _side_by_side({key: make}, 1, keep):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,23 @@ def test_the_command_prints_the_table_and_goes_on_where_it_stopped(tmp_path, set
     code, out = ablate("image", "--epochs=1", f"--images={tmp_path / 'none.lmdb'}")
     assert code == 1
     assert "image, seed 1: dataset w has no pictures at" in out
+
+
+class _Ring:
+    """As models, optimisers and trainers do, it refers to itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_of_a_run_nothing_is_left_when_the_next_begins(tmp_path):
+    made: list[weakref.ref[_Ring]] = []
+
+    def run() -> dict[str, int]:
+        alive = sum(one() is not None for one in made)
+        made.append(weakref.ref(_Ring()))
+        return {"alive": alive}
+
+    runs = KeptRuns(tmp_path / "runs.jsonl", ("key",))
+    run_missing({("a",): run, ("b",): run, ("c",): run}, runs, 1)
+    assert [runs.get(key)["alive"] for key in "abc"] == [0, 0, 0]
