@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq
 STAMP := $(VENV)/.installed
 
-.PHONY: install test lint typecheck demo docs conformance test-matrix clean help
+.PHONY: install test coverage lint typecheck demo docs conformance test-matrix clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ $(STAMP): setup.cfg setup.py pyproject.toml $(CONSTRAINTS)
 
 test: lint typecheck  ## install, check style and types, run the tests
 	$(BIN)/python -m pytest -q -n auto
+
+coverage: install  ## run the tests, list the lines of the package that none runs, fail below 90 %
+	$(BIN)/python -m pytest -q -n auto --cov --cov-report=term --cov-fail-under=90
 
 lint: install  ## check style
 	$(BIN)/ruff check .
