@@ -35,7 +35,7 @@ def test_ranks_go_on_each_with_its_own_dropout_and_one_goes_on_for_both(ranks, t
         for one, other in zip(ranks(resume_work.finished, tmp_path, own, True), whole, strict=True):
             assert_same(one, other)
     result = run("PixelSASRec", "w", settings={**settings, "checkpoint_dir": str(tmp_path / "alone")}, resume=True)
-    assert "1 processes go on with what 2 began" in caplog.text
+    assert "the run was begun by 2 processes, and 1 go on with it" in caplog.text
     assert result["epochs"] == 2
     losses = dict(result["curves"]["loss"])
     assert losses[0] == pytest.approx(dict(whole[0]["result"]["curves"]["loss"])[0], rel=0.05), "but for dropout"
