@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,14 @@ PLAIN = {
 }  # fmt: skip
 METHODS = {"extractall", "extract", "read_pickle", "to_pickle"}
 SAFE_LOADERS = {"Loader", "SettingsLoader", "SafeLoader", "CSafeLoader"}
+
+
+WORDS = re.compile(
+    "|".join({re.escape(name.rpartition(".")[2]) for name in PLAIN - {"compile"}} - {"get", "load", "parse"})
+    + r"|pickle|torch\.load|np\.load|numpy\.load|yaml\.load|joblib|dill|marshal|\.load\(|\bcompile\(|shell|remote_code"
+    + r"|verify|Environment|extract|read_pickle|ElementTree|requests|httpx\.get"
+)
+"""Every call below has one of these in it."""
 
 
 def name_of(node: ast.AST) -> str:
@@ -86,8 +95,9 @@ def dangers(call: ast.Call) -> Iterator[str]:
 def test_the_package_does_nothing_of_the_kind():
     found = set()
     for path in PACKAGE.rglob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        found |= {(path.relative_to(PACKAGE).as_posix(), danger) for danger in found_in(tree)}
+        text = path.read_text(encoding="utf-8")
+        if WORDS.search(text):  # parsing all files takes seconds
+            found |= {(path.relative_to(PACKAGE).as_posix(), danger) for danger in found_in(ast.parse(text))}
     assert found - ALLOWED == set()
     assert found >= ALLOWED, "an exception that is not needed any more"
 
