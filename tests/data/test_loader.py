@@ -239,7 +239,7 @@ def test_log_q_is_the_chance_of_being_in_a_step(tmp_path, settings, build, train
     while n_steps < 300:
         for plan in loader.plan.batches(rng, size):
             if len(plan.targets) == size:  # the last of an epoch is smaller
-                catalogue = loader._catalogue(rng, plan, np.zeros((0, 0), dtype=np.int64), plan)
+                catalogue = loader._catalogue(plan, np.zeros((0, 0), dtype=np.int64), loader._extra(rng), plan)
                 present[catalogue[CATALOGUE_ID]] += 1
                 claimed[catalogue[CATALOGUE_ID]] += np.exp(catalogue[CATALOGUE_LOG_Q])
                 n_steps += 1
