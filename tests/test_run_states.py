@@ -192,21 +192,17 @@ def test_killed_within_a_save_it_goes_on_from_the_state_before(tmp_path, world, 
     assert not half.exists()
 
 
-@pytest.mark.parametrize(
-    ("own", "message"),
-    [
-        (
-            {"learning_rate": 0.5, "hidden_size": 8},
-            "hidden_size is 16 there, 8 here; learning_rate is 0.001 there",
-        ),
-        ({"seed": 3}, "seed is 1 there, 3 here; give that run's"),
-        ({"lr_schedule": "cosine", "epochs": 4}, "lr_schedule is 'constant' there.*epochs is 2 there, 4 here, and the"),
-        ({"epochs": 0}, "epochs is 2 there, 0 here, and it is in epoch 0"),
-    ],
-)
-def test_settings_that_change_the_course_are_named(killed, own, message):
+OTHER_COURSES: list[tuple[dict[str, Any], str]] = [
+    ({"learning_rate": 0.5, "hidden_size": 8}, "hidden_size is 16 there, 8 here; learning_rate is 0.001 there"),
+    ({"seed": 3}, "seed is 1 there, 3 here; give that run's"),
+    ({"lr_schedule": "cosine", "epochs": 4}, "lr_schedule is 'constant' there.*epochs is 2 there, 4 here, and the"),
+    ({"epochs": 0}, "epochs is 2 there, 0 here, and it is in epoch 0"),
+]
+
+
+def test_settings_that_change_the_course_are_named(killed):
     settings, folder = killed
-    for resume in (True, folder, states_in(folder)[0]):
+    for (own, message), resume in zip(OTHER_COURSES, (True, folder, states_in(folder)[0], True), strict=True):
         with pytest.raises(ValueError, match=message):
             resumed(settings, resume, **own)
 

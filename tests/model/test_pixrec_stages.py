@@ -56,6 +56,13 @@ def test_batches_of_a_joint_stage_are_of_one_dataset_each(asked, build):
     assert sources != sorted(sources), "they are mixed"
     assert all(map(torch.isfinite, torch.tensor(losses)))
     assert len(model.tower.source(1).prompts.texts) == 2 * N_PAIRS + 1
+    train.start_at(0)
+    whole = list(train)
+    train.start_at(0, 4)
+    rest = list(train)
+    assert [int(batch[SOURCE]) for batch in rest] == sources[4:], "a run that goes on behind four batches"
+    for one, other in zip(rest, whole[4:], strict=True):
+        assert all(one[field].equal(other[field]) for field in one.columns)
 
 
 def test_a_dataset_that_is_not_there_is_named(asked, build):
