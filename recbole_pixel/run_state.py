@@ -190,8 +190,8 @@ class RunState:
         self.take_own_progress(point)
         if len(point["ranks"]) != world_size():
             self.logger.warning(
-                f"the run was begun by {len(point['ranks'])} processes, and {world_size()} go on with it: what is drawn "
-                f"by each of them, such as dropout, is not what it would have been"
+                f"the run was begun by {len(point['ranks'])} processes, and {world_size()} go on with it: what "
+                f"each of them draws, such as dropout, is not what it would have been"
             )
 
     def load(self, state: Mapping[str, Any]) -> None:
