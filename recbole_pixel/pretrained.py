@@ -117,8 +117,11 @@ def _is_whole(state: Any) -> bool:
     if not (isinstance(state, dict) and str(state.get("format", "")).startswith("recbole_pixel/")):
         return False
     settings, weights = state.get("config"), state.get("state_dict")
-    named = isinstance(weights, dict) and all(isinstance(name, str) for name in weights)
-    return named and isinstance(settings, dict) and {"model", "item_tower"} <= settings.keys()
+    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
+        return False
+    # RecBole's load_data_and_model is given a Config in the place of plain settings
+    plain = getattr(settings, "final_config_dict", settings)
+    return isinstance(plain, dict) and {"model", "item_tower"} <= plain.keys()
 
 
 class Loaded(NamedTuple):
