@@ -21,7 +21,8 @@ class Target(NamedTuple):
     Attributes:
         seeds: inputs that it reads, or almost.
         read: given bytes; what it returns does not matter.
-        documented: errors that it may raise. Any other is a finding, as are 10 seconds of CPU for one input, and memory without end.
+        documented: errors that it may raise. Any other is a finding, as are 10 seconds of CPU for one input, and memory
+            without end.
     """
 
     seeds: list[bytes]

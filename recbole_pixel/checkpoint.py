@@ -96,6 +96,16 @@ def check_rows(checkpoint: dict[str, Any], dataset: Any, path: str | Path) -> No
             )
 
 
+def has_a_model(state: Any) -> bool:
+    """Whether what was read is a checkpoint of ours with a model's weights and the settings that it was built by."""
+    if not is_ours(state):
+        return False
+    weights, settings = state.get("state_dict"), state.get("config")
+    plain = getattr(settings, "final_config_dict", settings)  # RecBole's load_data_and_model is given a Config
+    named = isinstance(weights, dict) and all(isinstance(name, str) for name in weights)
+    return named and isinstance(plain, dict) and {"model", "item_tower"} <= plain.keys()
+
+
 def write_checkpoint(state: dict[str, Any], path: str | Path) -> None:
     """Saves ``state`` under a temporary name and renames it: a reader never meets half a file.
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from recbole_pixel.checkpoint import has_a_model
 from recbole_pixel.encoder.standardising import Standardising
 from recbole_pixel.whole_files import DamagedFileError, check_whole, named_damage, starts_as_archive
 
@@ -75,13 +76,13 @@ class Pretrained(NamedTuple):
             raise FileNotFoundError(f"pretrained names no file: {path}")
         try:
             with warnings.catch_warnings(), named_damage(path):
-                warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the refusal follows
+                warnings.filterwarnings("ignore", "Detected pickle protocol")  # the refusal follows
                 if starts_as_archive(path):
                     check_whole(path)
                 state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except (pickle.UnpicklingError, DamagedFileError) as error:
             raise ValueError(f"pretrained: {path} is torn, or no checkpoint of a model with an item tower") from error
-        if not _is_whole(state):
+        if not has_a_model(state):
             raise ValueError(f"pretrained: {path} is no checkpoint of a model with an item tower")
         settings = state["config"]
         table, kind = state.get("item_table", "item_embedding"), settings["item_tower"]
@@ -110,18 +111,6 @@ class Pretrained(NamedTuple):
                 f"pretrained: the {part} encoder in {self.path} is another one (there {key} is "
                 f"{self.settings.get(key)!r} and {tune} {self.settings.get(tune)!r}); set the same here"
             ) from error
-
-
-def _is_whole(state: Any) -> bool:
-    """Whether a checkpoint of ours has all that is read of it here."""
-    if not (isinstance(state, dict) and str(state.get("format", "")).startswith("recbole_pixel/")):
-        return False
-    settings, weights = state.get("config"), state.get("state_dict")
-    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
-        return False
-    # RecBole's load_data_and_model is given a Config in the place of plain settings
-    plain = getattr(settings, "final_config_dict", settings)
-    return isinstance(plain, dict) and {"model", "item_tower"} <= plain.keys()
 
 
 class Loaded(NamedTuple):
