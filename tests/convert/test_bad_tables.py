@@ -240,17 +240,24 @@ def test_what_is_no_file_is_said(table, tmp_path: Path, capsys) -> None:
         assert f"{message} {name}; expected a CSV, TSV or Parquet table" in capsys.readouterr().err
 
 
-def test_a_file_that_may_not_be_read_is_named(table, tmp_path: Path, monkeypatch, capsys) -> None:
-    folder = Path(tempfile.mkdtemp(dir=tmp_path.parents[2]))
-    (folder / "log.csv").write_text(TABLE)
-    (folder / "log.csv").chmod(0)
-    folder.chmod(0o777)
-    monkeypatch.chdir(folder)
+@pytest.fixture
+def public(monkeypatch):
+    """A folder that other users may enter and write into, unlike pytest's; the working folder meanwhile."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        monkeypatch.chdir(name)
+        yield Path(name)
+        monkeypatch.undo()
+
+
+def test_a_file_that_may_not_be_read_is_named(table, public: Path, capsys) -> None:
+    (public / "log.csv").write_text(TABLE)
+    (public / "log.csv").chmod(0)
     is_root = os.geteuid() == 0
     if is_root:  # who may read everything
         os.seteuid(65534)
     try:
-        assert table(folder / "log.csv", "--out", folder / "out") == 2
+        assert table(public / "log.csv", "--out", public / "out") == 2
     finally:
         if is_root:
             os.seteuid(0)
