@@ -130,8 +130,7 @@ def test_both_installs_bring_the_command(kind: str, request: pytest.FixtureReque
 
 def test_without_recbole_the_import_says_how_to_install_it(installed: Path, tmp_path: Path) -> None:
     code = f"import sys; sys.path.append({str(installed)!r})\n" + (
-        "import recbole_pixel\n"
-        "try:\n    import recbole.config\nexcept ImportError as error:\n    print(error)"
+        "import recbole_pixel\ntry:\n    import recbole.config\nexcept ImportError as error:\n    print(error)"
     )
     line = [sys.executable, "-S", "-E", "-c", code]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=True)
