@@ -87,7 +87,7 @@ def test_what_does_not_fit_or_is_not_installed_is_said_in_one_line(monkeypatch, 
     }
     for error, message in said.items():
 
-        def fail(*_: Any, error: BaseException = error) -> None:
+        def fail(*_: Any, error: BaseException = error, **__: Any) -> None:
             raise error
 
         monkeypatch.setattr("recbole_pixel.quick_start.run", fail)
@@ -97,7 +97,7 @@ def test_what_does_not_fit_or_is_not_installed_is_said_in_one_line(monkeypatch, 
 
 def test_debug_reaches_the_processes_that_are_started(monkeypatch):
     commands: list[list[str]] = []
-    monkeypatch.setattr("recbole_pixel.launcher.launch", lambda command, n_ranks: commands.append(command) or 0)
+    monkeypatch.setattr("recbole_pixel.launcher.launch", lambda command, n_ranks, told: commands.append(command) or 0)
     for argument in ("--debug", "--epochs=1"):
         assert main(["train", "--dataset=w", "--nproc=2", argument]) == 0
     assert ["--debug" in command for command in commands] == [True, False]
@@ -148,6 +148,7 @@ def test_every_model_runs_by_the_same_command(train, tmp_path, model):
     assert set(found) == {
         "model", "item_tower", "dataset", "seed", "mask_history", "best_valid", "test", "checkpoint", "parameters",
         "epochs", "seconds", "seconds_per_epoch", "pictures_per_epoch", "versions", "curves", "popularity",
+        "warnings",
     }  # fmt: skip
     assert (found["model"], found["dataset"], found["seed"]) == (model, "w", 1)
     assert set(found["test"]) == set(found["best_valid"]) == {"recall@10", "ndcg@10"}
@@ -226,7 +227,8 @@ def test_ctrl_c_is_exit_code_130_and_no_traceback(tmp_path, settings):
     rest, _ = process.communicate(timeout=30)
     text = "".join(seen) + rest
     assert process.returncode == 130, text[-1500:]
-    assert "interrupted" in text
+    assert "the run was stopped" in text
+    assert "--resume=" in text.splitlines()[-1], "how to go on"
     assert "Traceback" not in text
 
 
