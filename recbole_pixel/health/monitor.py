@@ -127,7 +127,7 @@ class Health:
         self.progress.add_score(score, self.n_updates)
         if table is not None:
             self.vectors.look(table, ranks=not self.progress.is_weak)
-        if hasattr(self.tower, "encode_items"):
+        if hasattr(self.tower, "encode_items") and self.notes.speaks:  # of several ranks, one encodes for it
             self.dealing.look(self.tower)
 
     def end(self, is_exhausted: bool) -> None:

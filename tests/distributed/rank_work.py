@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -109,13 +110,12 @@ def train(folder: Path, model: str, dataset: str, settings: dict[str, Any]) -> d
         seen["encoded"].append((self.training, ids.tolist()))
         return encode(self, ids, arrays)
 
-    try:
-        PixelTrainer._train_step, PixelTrainer._full_sort_batch_eval = train_step, score_batch
-        ItemTower.encode_items = encode_items
+    with (
+        patch.object(PixelTrainer, "_train_step", train_step),
+        patch.object(PixelTrainer, "_full_sort_batch_eval", score_batch),
+        patch.object(ItemTower, "encode_items", encode_items),
+    ):
         seen["result"] = run(model, dataset, settings={**settings, "checkpoint_dir": str(folder / "saved")})
-    finally:
-        PixelTrainer._train_step, PixelTrainer._full_sort_batch_eval = step, score
-        ItemTower.encode_items = encode
     trainer = seen.pop("trainer")
     return {**seen, "state": {name: tensor.numpy() for name, tensor in trainer.model.state_dict().items()}}
 

@@ -147,7 +147,7 @@ def test_rates_that_are_far_too_small_or_too_large_are_told(noticed):
     found = noticed(learning_rate=1e-9, encoder_learning_rate=1e-9, **own)
     assert {"weights_stand_still", "loss_is_constant"} <= set(found)
     assert found["weights_stand_still"].step >= 100
-    found = noticed(learning_rate=30.0, encoder_learning_rate=30.0, epochs=10)
+    found = noticed(learning_rate=30.0, encoder_learning_rate=30.0, epochs=11)
     assert {"weights_jump", "loss_explodes"} & set(found)
     assert "Lower" in next(iter(found.values())).message
 
