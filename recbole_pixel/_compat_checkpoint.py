@@ -6,7 +6,6 @@ import importlib
 import os
 import pickle
 import sys
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 
 from recbole_pixel._replacing import Overlay, surround, swapped
 from recbole_pixel.foreign_pickles import TRUST, check_trusted, remember_written, trusting
-from recbole_pixel.whole_files import named_damage
+from recbole_pixel.whole_files import named_damage, read_plain
 
 
 def load_recbole_checkpoint(path: str | os.PathLike[str], map_location: Any = None) -> dict[str, Any]:
@@ -32,9 +31,7 @@ def load_recbole_checkpoint(path: str | os.PathLike[str], map_location: Any = No
             :func:`~recbole_pixel.foreign_pickles.trusting`.
     """
     try:
-        with warnings.catch_warnings(), named_damage(Path(path)):
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the refusal follows
-            return torch.load(path, map_location=map_location, weights_only=True)
+        return read_plain(Path(path), map_location)
     except pickle.UnpicklingError:
         with open(path, "rb") as stream, named_damage(Path(path)):
             check_trusted(stream, path, "a checkpoint of RecBole's own")

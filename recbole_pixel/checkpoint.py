@@ -13,7 +13,7 @@ import torch
 
 from recbole_pixel._replacing import swapped
 from recbole_pixel.foreign_pickles import LEFT_BEHIND
-from recbole_pixel.whole_files import check_whole, save_whole, starts_as_archive
+from recbole_pixel.whole_files import save_whole
 
 FORMAT = "recbole_pixel/1"
 
@@ -127,8 +127,6 @@ def read_checkpoint(path: str | Path, device: Any = "cpu") -> dict[str, Any]:
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
-    if starts_as_archive(Path(path)):
-        check_whole(Path(path))
     return load_recbole_checkpoint(path, map_location=device)
 
 

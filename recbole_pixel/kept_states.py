@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_pixel.checkpoint import write_checkpoint
+from recbole_pixel.store.build_lock import locked
 
 SUFFIX = ".run"
 _NAME = re.compile(r"step-(\d+)(-end)?\.pth")
@@ -49,17 +50,15 @@ class KeptStates:
         if self._lock is not None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        refusal = f"the run in {self.folder} is still going on, in another process: wait for it, or end it first"
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = locked(self.folder / "lock", refusal)
         except BlockingIOError:
-            os.close(handle)
-            raise BlockingIOError(
-                f"the run in {self.folder} is still going on, in another process: wait for it, or end it first"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        self._lock = handle
+            raise
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            self._lock = os.open(self.folder / "lock", os.O_RDWR)  # on a file system without locks
         for partial in self.folder.glob("*.partial"):  # of a process that was killed while it wrote
             partial.unlink(missing_ok=True)
 

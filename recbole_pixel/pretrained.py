@@ -7,7 +7,6 @@ of the same class, the recommender. Rows of a table of ids stay behind.
 from __future__ import annotations
 
 import pickle
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from recbole_pixel.checkpoint import has_a_model
 from recbole_pixel.encoder.standardising import Standardising
-from recbole_pixel.whole_files import DamagedFileError, check_whole, named_damage, starts_as_archive
+from recbole_pixel.whole_files import DamagedFileError, read_plain
 
 TRANSFERS = {"encoder": ("encoder/",), "item_tower": ("encoder/", "parts/", "fusion/"), "all": ("",)}
 """Values of ``transfer``: how the names of what is loaded begin, see :func:`shared_name`."""
@@ -75,11 +74,7 @@ class Pretrained(NamedTuple):
         if not path.is_file():
             raise FileNotFoundError(f"pretrained names no file: {path}")
         try:
-            with warnings.catch_warnings(), named_damage(path):
-                warnings.filterwarnings("ignore", "Detected pickle protocol")  # the refusal follows
-                if starts_as_archive(path):
-                    check_whole(path)
-                state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            state = read_plain(path, "cpu", mmap=True)
         except (pickle.UnpicklingError, DamagedFileError) as error:
             raise ValueError(f"pretrained: {path} is torn, or no checkpoint of a model with an item tower") from error
         if not has_a_model(state):

@@ -127,6 +127,7 @@ class _Search:
         self._undecodable = ""
 
     def first(self, stream: BinaryIO, separator: str, numbers: Mapping[int, str | None]) -> str:
+        """The first fault and its line, in words; empty if there is none."""
         if len(separator) != 1:  # a regular expression: what a cell is, only pandas knows
             for _ in self._texts(stream):
                 pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,6 +86,26 @@ def named_damage(path: Path) -> Iterator[None]:
     except Exception as error:
         told = " ".join(str(error).split())[:300] or type(error).__name__
         raise DamagedFileError(f"{path} cannot be read, it is torn or damaged: {told}") from error
+
+
+def read_plain(path: Path, map_location: Any = None, *, mmap: bool = False) -> Any:
+    """Tensors and plain values that torch wrote, compared with their checksums; nothing else is unpickled.
+
+    Args:
+        path: of the file.
+        map_location: device of the tensors.
+        mmap: leave them in the file until they are used.
+
+    Raises:
+        FileNotFoundError, PermissionError: it cannot be opened.
+        DamagedFileError: it is torn or damaged.
+        pickle.UnpicklingError: it holds something else.
+    """
+    with warnings.catch_warnings(), named_damage(path):
+        warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the refusal follows
+        if starts_as_archive(path):  # torch < 1.6 wrote none, and no checksums either
+            check_whole(path)
+        return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
 
 
 def starts_as_archive(path: Path) -> bool:

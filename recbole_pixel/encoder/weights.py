@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
+import pickle
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_pixel.encoder.presets import timm_name
+from recbole_pixel.whole_files import DamagedFileError, read_plain
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
@@ -125,12 +126,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         except SafetensorError as error:
             raise ValueError(f"{path} is no whole safetensors file ({error}); copy it again") from error
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the refusal follows
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (FileNotFoundError, PermissionError):
-        raise
-    except Exception as error:  # torch's reader follows the file's instructions, and raises what it stumbles over
+        state = read_plain(path, "cpu")
+    except (pickle.UnpicklingError, DamagedFileError) as error:
         raise ValueError(
             f"{path} is torn, or holds something beside tensors: a pickle, which can run any code, and is not opened; "
             f"take weights saved as safetensors, or as a state_dict alone"

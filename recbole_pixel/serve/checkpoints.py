@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from recbole_pixel.checkpoint import is_ours, read_checkpoint, starting_from_its
 from recbole_pixel.config import check_dataset, check_model, check_settings
 from recbole_pixel.config_files import nearest
 from recbole_pixel.foreign_pickles import LEFT_BEHIND, trusting
-from recbole_pixel.whole_files import DamagedFileError, named_damage
+from recbole_pixel.whole_files import DamagedFileError, read_plain
 
 NOT_TRAINING: dict[str, Any] = {"compile": False, "state": "WARNING"}
 """Settings that a run needs and an answer does not."""
@@ -41,9 +40,7 @@ def opened_checkpoint(path: str | Path, trust: bool) -> dict[str, Any]:
     if not _ends_whole(path):
         raise ValueError(f"{path} is no checkpoint, or was cut short; copy it again, or train again")
     try:
-        with warnings.catch_warnings(), named_damage(path):
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # the refusal follows
-            contents = torch.load(path, map_location="cpu", weights_only=True)
+        contents = read_plain(path, "cpu")
     except pickle.UnpicklingError:
         if not trust:
             raise ValueError(

@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 
 from recbole_pixel.store.array_reading import read_records, read_together, take_records
-from recbole_pixel.store.durable import MANIFEST, check_size, identity, read_manifest
+from recbole_pixel.store.durable import MANIFEST, check_size, read_one_store
 from recbole_pixel.store.errors import StoreError
 from recbole_pixel.store.free_memory import fits_in_memory
 
 FORMAT = "recbole_pixel.arrays.1"
 DATA, CHECKSUMS, TOKENS = "data.bin", "checksums.bin", "tokens.json"
-OPENING_TRIES = 5
 MEAN_TOKEN = "\0mean"  # token of the mean of all items, which stands in for what is missing
 
 
@@ -53,7 +52,7 @@ class ArrayStore:
 
     def __init__(self, path: str | Path, *, mapped: bool | None = None) -> None:
         self.path = Path(path).absolute()
-        manifest = self._open()
+        manifest = read_one_store(self.path, FORMAT, self._open)
         self.shape: tuple[int, ...] = tuple(manifest["shape"])
         self.dtype = np.dtype(manifest["dtype"])
         self.provenance: dict[str, Any] = manifest["provenance"]
@@ -62,23 +61,14 @@ class ArrayStore:
         self.is_mapped = fits_in_memory(manifest["file_bytes"]) if mapped is None else mapped
         self._checksums_digest: str = manifest["checksums_digest"]
 
-    def _open(self) -> dict[str, Any]:
-        """Opens the file of the arrays, reads the tokens, and returns the manifest: all three of one store."""
-        for tries_left in reversed(range(OPENING_TRIES)):
-            looked_at = identity(self.path)
-            manifest = read_manifest(self.path, FORMAT)
-            try:
-                _check_fingerprint(self.path, manifest)
-                check_size(self.path / DATA, manifest["file_bytes"])
-                # Read by pread only, which has no file offset: a forked child may share the handle.
-                self._file = open(self.path / DATA, "rb", buffering=0)  # noqa: SIM115 - lives as long as the object
-                self.tokens = self._read_tokens(manifest["tokens_digest"])
-            except (StoreError, FileNotFoundError):
-                if not tries_left or identity(self.path) == looked_at:
-                    raise
-            if identity(self.path) == looked_at:  # else another store took its name meanwhile
-                return manifest
-        raise StoreError(f"{self.path} is built anew again and again; wait for the builds to end")
+    def _open(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Opens the file of the arrays and reads the tokens that a manifest describes; returns the manifest."""
+        _check_fingerprint(self.path, manifest)
+        check_size(self.path / DATA, manifest["file_bytes"])
+        # Read by pread only, which has no file offset: a forked child may share the handle.
+        self._file = open(self.path / DATA, "rb", buffering=0)  # noqa: SIM115 - lives as long as the object
+        self.tokens = self._read_tokens(manifest["tokens_digest"])
+        return manifest
 
     def __len__(self) -> int:
         return len(self.tokens)

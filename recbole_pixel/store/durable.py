@@ -7,15 +7,19 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from recbole_pixel.store.errors import StoreError
 from recbole_pixel.store.new_file import new_file
 
 MANIFEST = "manifest.json"
 DIGEST, HEADER_DIGEST = "manifest_digest", "header_digest"
+OPENING_TRIES = 5
 RENAMING_SECONDS = 0.2  # how long a store may be away while another takes its name: two renames
+
+T = TypeVar("T")
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -78,7 +82,28 @@ def read_manifest(folder: Path, format_name: str) -> dict[str, Any]:
     return manifest
 
 
-def identity(folder: Path) -> tuple[int, ...] | None:
+def read_one_store(folder: Path, format_name: str, look: Callable[[dict[str, Any]], T]) -> T:
+    """What `look` makes of a store's manifest and of the files beside it, all of one store: it may be replaced.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        StoreError: the store is damaged, or built anew again and again.
+    """
+    for tries_left in reversed(range(OPENING_TRIES)):
+        before = _identity(folder)
+        manifest = read_manifest(folder, format_name)
+        try:
+            seen = look(manifest)
+        except (StoreError, OSError):
+            if not tries_left or _identity(folder) == before:
+                raise
+            continue
+        if _identity(folder) == before:  # else another store took its name meanwhile
+            return seen
+    raise StoreError(f"{folder} is built anew again and again; wait for the builds to end")
+
+
+def _identity(folder: Path) -> tuple[int, ...] | None:
     """Tells a store from the one that takes its name, though it be equal; None while there is none."""
     try:
         status = os.stat(folder / MANIFEST)

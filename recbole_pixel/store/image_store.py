@@ -11,12 +11,10 @@ import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_pixel.store.durable import HEADER_DIGEST, check_size, identity, read_manifest
+from recbole_pixel.store.durable import HEADER_DIGEST, check_size, read_one_store
 from recbole_pixel.store.errors import MissingPictureError, StoreError
 from recbole_pixel.store.image_index import DATA, FORMAT, INDEX, PICTURES, IndexEntry, fingerprint_of, key_of
 from recbole_pixel.store.lmdb_file import Database, LmdbFile
-
-OPENING_TRIES = 5
 
 
 class _Opened(NamedTuple):
@@ -49,21 +47,13 @@ class ImageStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
-        self.manifest: dict[str, Any] = self._read_manifest()
+        self.manifest: dict[str, Any] = read_one_store(self.path, FORMAT, self._check)
         self._file: _Opened | None = None
         self._tokens_are_right = False
 
-    def _read_manifest(self) -> dict[str, Any]:
+    def _check(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """The manifest; the file beside it is as long as it says."""
-        for tries_left in reversed(range(OPENING_TRIES)):
-            looked_at = identity(self.path)
-            manifest = read_manifest(self.path, FORMAT)
-            try:
-                check_size(self.path / DATA, manifest["file_bytes"])
-                break
-            except StoreError:
-                if not tries_left or identity(self.path) == looked_at:  # else it was replaced between the two looks
-                    raise
+        check_size(self.path / DATA, manifest["file_bytes"])
         return manifest
 
     @property
@@ -129,31 +119,17 @@ class ImageStore:
     def _opened(self) -> _Opened:
         """The file, opened at the first need, and known to be the one whose manifest was read."""
         if self._file is None:
-            looked_at = identity(self.path)
-            current = read_manifest(self.path, FORMAT)
-            if current["fingerprint"] != self.fingerprint:
-                raise self._built_anew()
-            self.manifest = current  # of the same pictures; they may lie in another order in another file
-            try:
-                opened = self._open()
-            except (StoreError, OSError):
-                if identity(self.path) != looked_at:  # replaced while it was being opened: no damage
-                    raise self._built_anew() from None
-                raise
-            if identity(self.path) != looked_at:
-                raise self._built_anew()
-            self._file = opened
+            self._file = read_one_store(self.path, FORMAT, self._open)
         return self._file
 
-    def _open(self) -> _Opened:
-        check_size(self.path / DATA, self.manifest["file_bytes"])
+    def _open(self, manifest: dict[str, Any]) -> _Opened:
+        if manifest["fingerprint"] != self.fingerprint:
+            raise StoreError(f"{self.path} was built anew while in use; start again to read the new pictures")
+        self.manifest = self._check(manifest)  # of the same pictures; they may lie in another order in another file
         file = LmdbFile(self.path / DATA)
-        if self.manifest.get(HEADER_DIGEST, header_digest(file)) != header_digest(file):
+        if manifest.get(HEADER_DIGEST, header_digest(file)) != header_digest(file):
             raise StoreError(f"the header of {self.path / DATA} is damaged; copy it again or build it again")
         return _Opened(file, file.database(PICTURES), file.database(INDEX))
-
-    def _built_anew(self) -> StoreError:
-        return StoreError(f"{self.path} was built anew while in use; start again to read the new pictures")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None}

@@ -77,6 +77,7 @@ class MixedStep:
             readings += [partial(self._read_items, each, inner) for each in alone]
 
         def of_vectors(vectors: list[Tensor]) -> Tensor:
+            """The weighted sum of the contrastive terms; ``vectors`` are of the pairs, then of items alone."""
             if contrast is None:
                 return vectors[0].new_zeros(())
             read, alone = torch.cat(vectors[: len(pairs)]), torch.cat(vectors[len(pairs) :])
