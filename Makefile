@@ -4,7 +4,8 @@ VENV ?= .venv
 # The versions that the tests last passed with; `make install CONSTRAINTS=` takes the newest instead.
 CONSTRAINTS ?= constraints.txt
 DEMO_ARGS ?=
-MATRIX ?= 3.10 3.11 3.12 3.13
+# Python:constraints; behind 3.13 there are none, so that it takes the newest of everything.
+MATRIX ?= 3.10:constraints-oldest.txt 3.11:constraints.txt 3.12:constraints.txt 3.13:
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq
@@ -50,12 +51,13 @@ docs: install  ## build the API reference, build/docs/index.html, from the docst
 conformance: install  ## run RecBole's own tests with the plugin; RECBOLE_CHECKOUT=folder of its 1.2.1 source
 	RECBOLE_CHECKOUT="$(RECBOLE_CHECKOUT)" $(BIN)/python -m pytest -q tests/conformance
 
-test-matrix:  ## install and test with each of $(MATRIX) that is here, in a venv of its own that is removed after
-	@for version in $(MATRIX); do \
+test-matrix:  ## install and test with each Python of $(MATRIX) that is here, in a venv of its own that is removed after
+	@for entry in $(MATRIX); do \
+	    version=$${entry%%:*}; \
 	    if ! python$$version -c '' 2>/dev/null; then echo "Python $$version is not on this machine: skipped"; continue; fi; \
-	    echo "== Python $$version"; \
-	    $(MAKE) install PYTHON=python$$version VENV=.venv-$$version || exit 1; \
-	    .venv-$$version/bin/python -m pytest -q -n auto || exit 1; \
+	    echo "== Python $$version, $${entry#*:}"; \
+	    $(MAKE) install PYTHON=python$$version VENV=.venv-$$version CONSTRAINTS=$${entry#*:} || exit 1; \
+	    RECBOLE_CHECKOUT="$(RECBOLE_CHECKOUT)" .venv-$$version/bin/python -m pytest -q -n auto || exit 1; \
 	    rm -rf .venv-$$version; \
 	done
 
