@@ -10,13 +10,29 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell tells its ba
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: threads of each would only wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from without_vlms import skipping_without_vlms
 
 import recbole_pixel  # noqa: F401 - registers with RecBole before any test imports it
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, None, None]:
+    """Skips what needs vision-language models where the oldest transformers that texts can do with is installed."""
+    with skipping_without_vlms():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    """As for what a test sets up."""
+    with skipping_without_vlms():
+        return (yield)
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

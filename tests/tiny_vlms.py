@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -44,6 +45,12 @@ SIDE = {
 }
 FAMILIES = tuple(SIDE)
 N_IMAGE_TOKENS = 4  # of a picture of that side, in each family
+
+
+def check_transformers() -> None:
+    """Raises ImportError where transformers is older than vision-language models need, as the package does."""
+    if tuple(map(int, transformers.__version__.split(".")[:2])) < (5, 20):
+        raise ImportError(f"vision-language models need transformers 5.20 or newer, found {transformers.__version__}")
 
 
 def tiny_tokenizer(
@@ -88,6 +95,7 @@ def save_tiny(family: str, folder: Path, words: Sequence[str] = WORDS, seed: int
         seed: of the weights.
         text: settings of the language model that differ from :data:`TEXT`.
     """
+    check_transformers()
     processor, config = _MAKERS[family](words, {**TEXT, **text})
     torch.manual_seed(seed)
     model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(family.removesuffix("2"), **config))
@@ -232,6 +240,7 @@ def save_tiny_dual(family: str, folder: Path, words: Sequence[str] = WORDS, seed
     """A tiny random dual encoder of ``family``, one of :data:`DUALS`, with its processor, saved in ``folder``."""
     from transformers import AutoModel
 
+    check_transformers()
     processor = _dual_processor(family, words)
     tokenizer = processor.tokenizer
     text = {"vocab_size": len(tokenizer), "max_position_embeddings": 16, **VISION, "initializer_range": 0.2}

@@ -177,6 +177,8 @@ def _read(path: Path, kinds: Mapping[str, str], key: str, columns: Sequence[str]
             infer_schema=False,
             null_values=list(MISSING_WORDS),
         )
+        if table.width != len(kinds):  # polars < 2 leaves cells out that have no name
+            raise pl.exceptions.ShapeError("rows of more or fewer cells than the header")
     except pl.exceptions.PolarsError:
         table = _read_as_recbole(path, kinds)
     cells = [pl.col(key).str.strip_chars()]

@@ -15,9 +15,9 @@ PYTHON = ((3, 10), (3, 13))
 RECBOLE = "1.2.1"
 
 NEEDED = {
-    "torch": "2.6", "torchvision": "0.21", "timm": "1.0.27", "transformers": "4.57", "peft": "0.18", "numpy": "1.24",
-    "pandas": "2", "scipy": "1.8", "scikit-learn": "1.1", "lmdb": "1.4", "pillow": "10.1", "safetensors": "0.4",
-    "polars": "1.31", "pyarrow": "15", "jinja2": "3.1", "httpx2": "2.0", "bm25s": "0.3", "simplejpeg": "1.7",
+    "torch": "2.6", "torchvision": "0.21", "timm": "1.0.31", "transformers": "4.57", "peft": "0.18", "numpy": "1.24",
+    "pandas": "2.2", "scipy": "1.8", "scikit-learn": "1.1", "lmdb": "1.4", "pillow": "10.1", "safetensors": "0.4",
+    "polars": "1.38", "pyarrow": "15", "jinja2": "3.1", "httpx2": "2.0", "bm25s": "0.3", "simplejpeg": "1.7",
 }  # fmt: skip
 """What every installation has, and the oldest version that is supported; tests compare it with setup.cfg."""
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from recbole_pixel.encoder.compiling import Compiled
 from recbole_pixel.encoder.folding import FoldedPair, find_pairs, folded
 from recbole_pixel.encoder.lora import add_adapters, check_that_adapters_run
-from recbole_pixel.encoder.picture_size import check_picture_size
+from recbole_pixel.encoder.picture_size import check_picture_size, told_of_the_size
 from recbole_pixel.encoder.presets import find_preset, timm_name
 from recbole_pixel.encoder.stages import StageChain, UnknownStagesError, stage_chain
 from recbole_pixel.encoder.tuning import Tuning
@@ -75,7 +75,8 @@ class ImageEncoder(nn.Module):
         self._freeze()
         self.train(self.training)
         self._compiled: Compiled | None = None
-        self.n_features, self.folded_pairs = self._run_once()
+        with told_of_the_size(self.name, self.image_size):
+            self.n_features, self.folded_pairs = self._run_once()
         self._compiled = Compiled(compile) if compile else None
 
     def _cut_backbone(self) -> tuple[StageChain | None, int]:

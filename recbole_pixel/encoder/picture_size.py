@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import timm
@@ -23,8 +25,7 @@ def check_picture_size(name: str, size: int) -> None:
     Raises:
         ValueError: says why, and which sizes work.
     """
-    config = timm.get_pretrained_cfg(name)
-    own = int(config.input_size[-1]) if config else 224
+    own = _own_size(name)
     if size < 1:
         raise ValueError(f"image_size is {size}; expected a side in pixels, such as {own}, that of {name}")
     if size == own:
@@ -35,8 +36,35 @@ def check_picture_size(name: str, size: int) -> None:
     failed, own_patch = _tried(name, own)
     if failed:  # nothing can be told without computing; the encoder's own first pass will tell
         return
-    patch = patch or own_patch
-    raise ValueError(f"image_size is {size}: {reason}; {name} takes {_sizes(name, size, own, patch)}")
+    raise _refusal(name, size, reason, patch or own_patch)
+
+
+@contextmanager
+def told_of_the_size(name: str, size: int) -> Iterator[None]:
+    """Inside, a model of that name computes on pictures of that size; what torch 2.6 tells only then is told as here.
+
+    Raises:
+        ValueError: it cannot; says why, and which sizes work.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if size == _own_size(name):
+            raise
+        raise _refusal(name, size, _words(error), 0) from error
+
+
+def _own_size(name: str) -> int:
+    config = timm.get_pretrained_cfg(name)
+    return int(config.input_size[-1]) if config else 224
+
+
+def _refusal(name: str, size: int, reason: str, patch: int) -> ValueError:
+    return ValueError(f"image_size is {size}: {reason}; {name} takes {_sizes(name, size, _own_size(name), patch)}")
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def _sizes(name: str, size: int, own: int, patch: int) -> str:
@@ -57,7 +85,7 @@ def _tried(name: str, size: int) -> tuple[str, int]:
             patch = _patch(model)
             model.forward_head(model.forward_features(torch.zeros(1, 3, size, size)), pre_logits=True)
     except Exception as error:  # each family has errors of its own
-        return " ".join(str(error).split())[:120] or type(error).__name__, patch
+        return _words(error), patch
     return (f"its patches of {patch} pixels would leave the border out" if patch and size % patch else ""), patch
 
 

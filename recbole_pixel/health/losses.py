@@ -34,6 +34,7 @@ class StepLosses:
     def __init__(self, notes: Notes) -> None:
         self.notes, self.n_steps = notes, 0
         self.waiting: dict[str, list[Tensor]] = {}
+        self.first: float | None = None  # before any step: that of guessing
         self.window: list[float] = []
         self.medians: list[float] = []
         self.n_zero: dict[str, int] = {}
@@ -65,14 +66,16 @@ class StepLosses:
 
     def _fill_window(self, losses: np.ndarray) -> None:
         self.window += losses.tolist()
+        if self.first is None and self.window:
+            self.first = self.window[0]
         while len(self.window) >= WINDOW:
             self._compare(median(self.window[:WINDOW]))
             self.window = self.window[WINDOW:]
 
     def _compare(self, now: float) -> None:
-        usual = max(self.medians[0], median(self.medians)) if self.medians else now
+        usual = max(self.medians[0], median(self.medians)) if self.medians else self.first
         self.medians.append(now)
-        if 0 < usual < now / EXPLODED:
+        if usual and 0 < usual < now / EXPLODED:
             self.notes.tell(
                 "loss_explodes",
                 f"the training loss is {now:.4g} (median of {WINDOW} steps), {now / usual:.0f} times what it was "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from recbole_pixel.data import fast_loading
 from recbole_pixel.data.atomic_faults import AtomicFileError
 from recbole_pixel.data.item_text import item_texts
 from recbole_pixel.data.tracked import TimeSplitDataset, TrackedSequentialDataset
+
+READS_ZERO_BYTES = sys.version_info >= (3, 11)
+"""Whether Python's csv does; RecBole refuses them where it does not, and so do we."""
 
 
 @pytest.fixture
@@ -33,7 +37,6 @@ def inter(tmp_path: Path, settings: dict[str, Any]):
 READ: dict[str, tuple[str, dict[str, list[Any]]]] = {
     "separators of Unicode": ("a\u2028b\ti\x85j\t1\nc\x0bd\te\x0cf\t2\n", {"item_id": ["i\x85j", "e\x0cf"]}),
     "right to left, combining, emoji": ("\u202eabc\te\u0301\t1\n😀\té\t2\n", {"item_id": ["e\u0301", "é"]}),
-    "a zero byte in an ID": ("u\0x\ti\t1\nv\tj\t2\n", {"user_id": ["u\0x", "v"]}),
     "lone carriage returns": ("u\ti\t1\rv\tj\t2\n", {"item_id": ["i", "j"]}),
     "a minus and a point": ("u\ti\t-.5\nu\tj\t-0\n", {"timestamp": [-0.5, -0.0]}),
     "a plus, blanks and underscores": ("u\ti\t+5\nu\tj\t 6\nu\tk\t1_000\n", {"timestamp": [5, 6, 1000]}),
@@ -55,6 +58,8 @@ READ: dict[str, tuple[str, dict[str, list[Any]]]] = {
     "no time": ("u\ti\t1\nv\tj\n", {"item_id": ["i", "j"], "timestamp": [1, 1]}),
     "infinite times": ("u\ti\tinf\nu\tj\t2\n", {"timestamp": [float("inf"), 2]}),
 }
+if READS_ZERO_BYTES:
+    READ["a zero byte in an ID"] = ("u\0x\ti\t1\nv\tj\t2\n", {"user_id": ["u\0x", "v"]})
 
 
 @pytest.mark.parametrize(("rows", "expected"), READ.values(), ids=READ)
@@ -89,7 +94,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "a blank line first": ("\n" + HEADER + BODY, "line 1 is blank, expected fields such as user_id:token"),
     "no users": (HEADER.replace("user_id", "customer") + BODY, "no column 'user_id', or load_col leaves it out"),
     "no items": (HEADER.replace("item_id", "movie") + BODY, "loaded were user_id, movie, timestamp; name the one"),
-    "a zero byte first": ("\0" + HEADER + BODY, "no column 'user_id'"),
+    "a zero byte first": ("\0" + HEADER + BODY, "no column 'user_id'" if READS_ZERO_BYTES else "line 1 holds a zero"),
     "rows longer than the header": (
         HEADER + BODY.replace("\n", "\t9\n"),
         "its first row has 4 cells, and its header 3",

@@ -42,6 +42,8 @@ def test_a_loss_explodes_where_a_window_is_five_times_the_start_and_the_median()
     told = losses_told(usual * 3 + [11.0] * WINDOW).found["loss_explodes"]
     assert told.step == 4 * WINDOW
     assert "6 times what it was (2)" in told.message
+    at_once = losses_told([2.0] + [50.0] * (WINDOW - 1)).found["loss_explodes"]
+    assert at_once.step == WINDOW, "by the loss of guessing, that of the first step"
     assert not losses_told(usual * 3 + [9.0] * WINDOW).found, "not five times"
     assert not losses_told((usual[:-9] + [50.0] * 9) * 4).found, "single steps of a healthy run may be high"
     assert not losses_told(usual + [0.1] * 3 * WINDOW + usual).found, "back at the start"

@@ -231,7 +231,7 @@ def test_a_build_names_every_bad_picture_and_keeps_every_odd_one(tmp_path):
     assert set(report.bad) == set(REFUSED)
     assert set(ImageStore(tmp_path / "s").tokens()) == set(READ)
     assert all(f"{name!r}: " in str(report) for name in REFUSED)
-    assert len(REFUSED) >= 55
+    assert len(REFUSED) >= 54 + ("AVIF" in FORMATS)
     assert len(READ) >= 65
 
 
@@ -240,8 +240,9 @@ def test_the_page_of_faults_lists_them_all():
     read = [name for name in READ if "exif orientation" not in name]
     assert [name for name in read if f" {name};" not in page] == []
     assert [name for name in REFUSED if f"| {name} | " not in page] == []
-    assert f" {len(READ)}, each compared with the pixels" in page
-    assert f" {len(REFUSED)}, by name" in page
+    n_avif = "AVIF" not in FORMATS  # one of each, which this Pillow cannot make
+    assert f" {len(READ) + n_avif}, each compared with the pixels" in page
+    assert f" {len(REFUSED) + n_avif}, by name" in page
 
 
 def test_heic_is_read_where_pillow_heif_is_installed():

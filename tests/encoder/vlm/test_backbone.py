@@ -169,6 +169,7 @@ def test_the_hub_out_of_reach_is_a_connection_error(monkeypatch: pytest.MonkeyPa
 
 def test_four_bits_need_their_package(folder_of: FolderOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recbole_pixel.encoder.vlm.loading.find_spec", lambda name: None)
+    folder_of("smolvlm")
     with pytest.raises(ImportError, match="pip install bitsandbytes"):
         load(folder_of, "smolvlm", quantise="4bit")
     with pytest.raises(ValueError, match=r"nothing learns, but vlm_tune is full; use lora:R"):
