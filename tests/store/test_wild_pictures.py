@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 import zlib
 from pathlib import Path
@@ -200,6 +201,18 @@ REFUSED = {
     "gif that says 65,535 x 65,535": (b"GIF89a\xff\xff\xff\xff\0\0\0" + encoded(PLAIN, "GIF")[13:], "bomb"),
     "bmp that says 40,000 x 40,000": (bmp_header(40_000, 40_000), "decompression bomb"),
     "ppm that says 90,000 x 90,000": (b"P6 90000 90000 255\n" + bytes(99), "decompression bomb"),
+    "base64 of a picture": (base64.b64encode(PNG), "a known format: it begins b'iVBORw0K'"),
+    "rar": (b"Rar!\x1a\x07\0" + bytes(40), "not a picture of a known format"),
+    "tar": (b"a.jpg" + bytes(252) + b"ustar\x0000" + bytes(248), "not a picture of a known format"),
+    "windows program": (b"MZ\x90\0" + bytes(60), "a program"),
+    "wave sound": (b"RIFF\x24\0\0\0WAVEfmt " + bytes(30), "not a picture of a known format"),
+    "mp3 sound": (b"ID3\x04" + bytes(60), "not a picture of a known format"),
+    "jpeg of a start and an end": (b"\xff\xd8\xff\xd9", "not a picture|damaged"),
+    "png of its signature": (PNG[:8], "not a picture|damaged"),
+    "webp of no frame": (b"RIFF\x04\0\0\0WEBP", "not a picture|damaged"),
+    "gif of no frame": (encoded(PLAIN, "GIF")[:13] + b";", "not a picture|damaged"),
+    "ico of no picture": (b"\0\0\1\0\0\0", "not a picture|damaged"),
+    "icns cut": (b"icns\0\0\x01\0" + bytes(20), "not a picture|damaged"),
 }  # fmt: skip
 if "AVIF" in FORMATS:
     REFUSED["avif cut"] = (cut(encoded(NOISE, "AVIF"), 0.5), "damaged")
@@ -231,7 +244,7 @@ def test_a_build_names_every_bad_picture_and_keeps_every_odd_one(tmp_path):
     assert set(report.bad) == set(REFUSED)
     assert set(ImageStore(tmp_path / "s").tokens()) == set(READ)
     assert all(f"{name!r}: " in str(report) for name in REFUSED)
-    assert len(REFUSED) >= 54 + ("AVIF" in FORMATS)
+    assert len(REFUSED) >= 66 + ("AVIF" in FORMATS)
     assert len(READ) >= 65
 
 
