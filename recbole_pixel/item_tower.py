@@ -14,7 +14,8 @@ from recbole_pixel.catalogue import StepCatalogue
 from recbole_pixel.distributed import gather_shares, share
 from recbole_pixel.encoder.chunks import bytes_kept, fitting_chunk, run_in_chunks, sees_the_batch
 from recbole_pixel.encoder.standardising import Standardising
-from recbole_pixel.tower import Tower
+from recbole_pixel.own_vectors import OwnVectors, expect_noise, expected_noise
+from recbole_pixel.tower import Shared, Tower
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "none": nn.Identity,
@@ -120,8 +121,9 @@ class ItemTower(Tower):
         self.num_embeddings, self.embedding_dim, self.chunk = n_items, size or n_features, chunk
         self.train_chunk = train_chunk
         self.n_encoded = 0  # items encoded so far, those that a backward encoded again included; for reports and tests
-        self._inputs = _Hidden(inputs)
+        self._inputs = Shared(inputs)
         self._table: Tensor | None = None
+        self.own: OwnVectors | None = None
 
     @property
     def inputs(self) -> ItemInputs:
@@ -169,6 +171,25 @@ class ItemTower(Tower):
         """Vectors of the items ``ids`` (U,), from their ``arrays`` alone unless a tower knows more of them: (U, D)."""
         return self.encode(arrays)
 
+    def give_own_vectors(self, rows: Tensor) -> None:
+        """Lets items that are trained on have vectors of their own, which start as ``rows`` (N, D)."""
+        self.own = OwnVectors(rows)
+
+    def take_counts(self, counts: Tensor) -> None:
+        """Says before training how often each item is in the training rows, (N,); only own vectors depend on it."""
+        if self.own is not None:
+            self.own.take_counts(counts)
+            expect_noise(self)
+
+    def _vectors(self, ids: Tensor, arrays: Tensor) -> Tensor:
+        content = self.encode_items(ids, arrays)
+        return content if self.own is None else self.own(ids, content)
+
+    def with_extra(self, loss: Tensor) -> Tensor:
+        """``loss`` of a step, and what content is to learn beside it."""
+        error = None if self.own is None else self.own.take_error()
+        return loss if error is None else loss + error + expected_noise(self)
+
     def _catalogue_of(
         self, ids: Tensor | None, arrays: Tensor | None, log_q: Tensor | None, is_candidate: Tensor | None
     ) -> StepCatalogue:
@@ -178,7 +199,7 @@ class ItemTower(Tower):
         own = ids[1:][share(n_items)] if self.shares_steps else ids[1:]
         if arrays is None:
             arrays = self.inputs.fetch(own.cpu())
-        vectors = self.encode_items(own, arrays.to(self.device, non_blocking=True))
+        vectors = self._vectors(own, arrays.to(self.device, non_blocking=True))
         if self.shares_steps:
             vectors = gather_shares(vectors, n_items)
         return StepCatalogue(ids, F.pad(vectors, (0, 0, 1, 0)), log_q, is_candidate)
@@ -225,7 +246,7 @@ class ItemTower(Tower):
         """Vectors of all items, shape (N, D), in chunks; row 0, the padding's, is zero."""
         table = torch.zeros(self.num_embeddings, self.embedding_dim, device=self.device)
         for ids, arrays in self._in_chunks():
-            table[ids] = self.encode_items(ids, arrays).float()
+            table[ids] = self._vectors(ids, arrays).float()
         if self.shares_table:
             n_items = self.num_embeddings - 1
             table[1:] = gather_shares(table[1:][share(n_items)], n_items)
@@ -275,13 +296,3 @@ class ItemTower(Tower):
         elif isinstance(self.standardising, Standardising):
             self.standardising.fit(self.features(arrays) for _, arrays in self._in_chunks())
         self.train(was_training)
-
-
-class _Hidden:
-    """Keeps open files and threads out of a module's state: shared, not copied, by a deepcopy."""
-
-    def __init__(self, value: ItemInputs) -> None:
-        self.value = value
-
-    def __deepcopy__(self, memo: dict[int, object]) -> _Hidden:
-        return self

@@ -44,7 +44,8 @@ def shared_name(name: str, table: str, kind: str) -> str:
         return f"fusion/{inner}" if second == "fusion" else f"encoder/{kind}/{rest}"
     if first in ("projection", "standardising"):
         return f"parts/{kind}/{first}.{rest}"
-    return f"rows/{first}" if kind == "id" and first == "weight" else f"recommender/item_tower.{first}.{rest}"
+    is_row = first == "own" or (kind == "id" and first == "weight")
+    return f"rows/{name[len(table) + 1 :]}" if is_row else f"recommender/item_tower.{first}.{rest}"
 
 
 class Pretrained(NamedTuple):

@@ -59,6 +59,10 @@ class Tower(nn.Module):
         """Gives the ids from ``num_embeddings`` on vectors that start as ``rows``, shape (R, D)."""
         self.learnt = nn.Embedding(rows.shape[0], rows.shape[1], _weight=rows.detach().clone())
 
+    def with_extra(self, loss: Any) -> Any:
+        """``loss`` of a step, and what the tower is to learn beside it: nothing."""
+        return loss
+
     def _look_up(self, ids: Tensor, items: Callable[[Tensor], Tensor]) -> Tensor:
         """Vectors of ``ids`` (...): items' by ``items``, learnt rows for those behind; shape (..., D)."""
         if self.learnt is None:
@@ -66,3 +70,13 @@ class Tower(nn.Module):
         is_learnt = ids >= self.num_embeddings
         rows = self.learnt((ids - self.num_embeddings).clamp(min=0))
         return torch.where(is_learnt[..., None], rows, items(ids.masked_fill(is_learnt, 0)))
+
+
+class Shared:
+    """Keeps open files and threads out of a module's state: shared, not copied, by a deepcopy."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Shared:
+        return self

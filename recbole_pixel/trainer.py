@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.trainer import Trainer
 from torch.nn.utils import clip_grad_norm_
@@ -20,6 +21,7 @@ from recbole_pixel.distributed import gather_on_host, sum_over_ranks, world_size
 from recbole_pixel.encoder.precision import autocast_type
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.evaluation.rank_shares import RankShares
+from recbole_pixel.evaluation.training_counts import training_counts
 from recbole_pixel.health.watching import WatchedTraining
 from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.parallel import averaged_over_ranks
@@ -81,6 +83,7 @@ class PixelTrainer(Resumable, WatchedTraining, RankShares, HistoryMaskMixin, Tra
             if isinstance(train_data, PixelTrainDataLoader) and not self.model.reads_all_items:
                 train_data.inputs = self.tower.inputs  # type: ignore[assignment]
                 self.tower.shares_steps = train_data.gathers and world_size() > 1
+            self.tower.take_counts(_counts(train_data))
             if self.start_epoch == 0 and not self.goes_on:
                 self.tower.fit_standardising()
         if world_size() > 1:
@@ -97,8 +100,11 @@ class PixelTrainer(Resumable, WatchedTraining, RankShares, HistoryMaskMixin, Tra
 
     def _fields_with_rows(self) -> list[str]:
         """Which of users and items the model has tables of, a row for each."""
-        of = {*rows_of_entities(self.model).values(), *(["item"] if isinstance(self.tower, IDTower) else [])}
+        of = {*rows_of_entities(self.model).values(), *(["item"] if self._has_item_rows() else [])}
         return [self.config[f"{entity.upper()}_ID_FIELD"] for entity in sorted(of)]
+
+    def _has_item_rows(self) -> bool:
+        return isinstance(self.tower, IDTower) or getattr(self.tower, "own", None) is not None
 
     def _train_rest(self, train_data: Any, epoch: int, start: Start, loss_func: Any, show_progress: bool) -> float:
         """Trains the batches of an epoch from ``start`` on; returns the sum of the losses of all its steps."""
@@ -198,3 +204,9 @@ class PixelTrainer(Resumable, WatchedTraining, RankShares, HistoryMaskMixin, Tra
         self.saved_model_file = str(resume_file)
         self.start_epoch = checkpoint["epoch"] + 1
         self.load(checkpoint)
+
+
+def _counts(train_data: Any) -> torch.Tensor:
+    """How often each item is in the training rows, (N,)."""
+    counts = train_data.counts if isinstance(train_data, PixelTrainDataLoader) else training_counts(train_data._dataset)
+    return torch.from_numpy(np.asarray(counts, dtype=np.float32))

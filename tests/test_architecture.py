@@ -43,6 +43,7 @@ FORBIDDEN: dict[str, tuple[set[str], set[str]]] = {
     "gradient_cache": ({"recbole"}, {"item_tower", "features", "data", "model", *ABOVE_MODEL}),
     "score_chunks": ({"recbole"}, {"item_tower", "features", "data", "model", *ABOVE_MODEL}),
     "tower": ({"recbole"}, {"features", "item_tower", "data", "model", *ABOVE_MODEL}),
+    "own_vectors": ({"recbole"}, {"item_tower", "features", "data", "model", *ABOVE_MODEL}),
     "item_tower": ({"recbole"}, {"features", "data", "model", *ABOVE_MODEL}),
     "distributed": (
         {"recbole", "timm"},

@@ -28,6 +28,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "masked rows": ("PixelBERT4Rec", {**ID, "masked_copies": 1}),
     "pairs": ("PixelMF", {**ID, "loss_type": "BPR", "train_batch_size": 60}),
     "pictures": ("PixelSASRec", {**STEPS, "encoder": "test_resnet", "tune": "top:1", "feature_noise": 0.03}),
+    "pictures, own vectors": (
+        "PixelSASRec",
+        {**STEPS, "encoder": "test_resnet", "tune": "frozen", "own_vectors": True},
+    ),
 }
 DEATHS = [
     (PixelTrainer, "_train_step", 4),  # behind the gradient of the 4th batch

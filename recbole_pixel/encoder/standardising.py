@@ -29,6 +29,7 @@ class Standardising(nn.Module):
 
     center: Tensor
     deviation: Tensor
+    draws = True  # the noise, step by step; else whoever trains reckons with what it does on average
     is_given = False  # by another run, whose projection was taught behind it
 
     def __init__(self, n_features: int, noise: float = 0.0) -> None:
@@ -60,7 +61,7 @@ class Standardising(nn.Module):
         """Shape (U, F) to (U, F), in float32: autocast would round away small differences of large numbers."""
         with torch.autocast(features.device.type, enabled=False):
             standardised = (features.float() - self.center) / self.deviation
-            if not (self.training and self.noise):
+            if not (self.training and self.noise and self.draws):
                 return standardised
             return standardised + torch.randn_like(standardised) * (self.noise * len(self.center) ** 0.5)
 

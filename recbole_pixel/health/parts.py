@@ -19,6 +19,8 @@ def part_of(name: str, item_table: str) -> str:
     if not name.startswith(f"{item_table}."):
         return "the recommender"
     path = name.removeprefix(f"{item_table}.").split(".")
+    if path[0] == "own":
+        return "the recommender"
     if path[0] != "encoder":
         return "the projection"
     if path[1] == "encoders":

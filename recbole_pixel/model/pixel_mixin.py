@@ -24,7 +24,7 @@ from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
 from recbole_pixel.model.fused_attention import fuse_attention
 from recbole_pixel.model.item_parameters import OneMoreItem, check_undeclared, hold_at_zero, place_tower, split_table
-from recbole_pixel.model.setting_ranges import check_counts, check_missing
+from recbole_pixel.model.setting_ranges import check_counts, check_missing, check_own_vectors
 from recbole_pixel.model.state_losses import StateLosses
 from recbole_pixel.model.stored_kind import VECTORS, StoredKind
 from recbole_pixel.model.trial_step import check_parent, check_trial_step
@@ -102,6 +102,8 @@ class PixelMixin(StateLosses, metaclass=_CheckedWhenBuilt):
         tower = build_item_tower(config, dataset, items, self._stored_kind(config))
         if len(further):
             tower.add_rows(further)
+        if config["own_vectors"] and isinstance(tower, ItemTower):
+            tower.give_own_vectors(items.weight)
         place_tower(model, self.item_table, self.tied_item_tables, tower)
         hold_at_zero(model, self.zeroed_id_parameters)
 
@@ -135,6 +137,8 @@ class PixelMixin(StateLosses, metaclass=_CheckedWhenBuilt):
                 raise ValueError(f"{key} is {config[key]!r}; {cls.__name__} expected one of {', '.join(known)}")
         check_counts(config)
         check_missing(config, cls.towers, cls.__name__)
+        kept = f"it keeps numbers of each item: {', '.join(cls.id_parameters)}" if cls.id_parameters else ""
+        check_own_vectors(config, cls.__name__, kept)
         if config["shared_negatives"] is not None and config["loss_type"] == "CE":
             raise ValueError(
                 f"shared_negatives is {config['shared_negatives']} and loss_type CE, which ranks targets against the "
@@ -154,7 +158,7 @@ class PixelMixin(StateLosses, metaclass=_CheckedWhenBuilt):
     def loss_in_step(self, catalogue: StepCatalogue | None, interaction: Any) -> Tensor:
         """The loss of a batch whose items are encoded; ``catalogue`` is None where all items are ranked."""
         with self._loss_over(catalogue, interaction):
-            return self._step_loss(interaction)
+            return self.item_tower.with_extra(self._step_loss(interaction))
 
     def _step_loss(self, interaction: Any) -> Tensor:
         """The loss while the step's items are encoded: at every position, or the parent's."""

@@ -48,3 +48,20 @@ def check_missing(config: Any, towers: Iterable[str], model: str) -> None:
     """
     if config["missing_image"] == "learnt" and "image_text" not in towers:
         raise ValueError(f"missing_image is learnt, which {model} has no vector for; set it to mean or drop")
+
+
+def check_own_vectors(config: Any, model: str, why_not: str = "") -> None:
+    """Refuses vectors of their own for items that are trained on where there is nothing to set beside them.
+
+    Args:
+        config: RecBole's.
+        model: its name.
+        why_not: what it does in their place, if anything.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    if config["item_tower"] == "id":
+        why_not = "with item_tower id an item is its own vector already"
+    if config["own_vectors"] and why_not:
+        raise ValueError(f"own_vectors is True, but {model} cannot have them: {why_not}. Leave own_vectors out")

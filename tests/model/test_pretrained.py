@@ -215,6 +215,7 @@ def test_a_table_of_ids_has_nothing_to_give(asked, build, checkpoint):
         ("items.encoder.parts.text.projection.bias", "items", "image_text", "parts/text/projection.bias"),
         ("items.encoder.fusion.gate.weight", "items", "image_text", "fusion/gate.weight"),
         ("items.weight", "items", "id", "rows/weight"),
+        ("items.own.table.weight", "items", "image", "rows/own.table.weight"),
         ("items.learnt.weight", "items", "image", "recommender/item_tower.learnt.weight"),
         ("items_2.weight", "items", "id", "recommender/items_2.weight"),
     ],

@@ -78,6 +78,35 @@ def test_a_pixel_model_ranks_an_unseen_red_cover_above_a_blue_one_for_who_likes_
     assert share > 0.9
 
 
+def test_content_that_predicts_own_vectors_ranks_an_unseen_red_cover_above_a_blue_one_too(tmp_path, settings, build):
+    """What was consumed has vectors of its own; the unseen covers have none, and are what the others' covers tell."""
+    name = colour_world(tmp_path)
+    own = {"own_vectors": True, "learning_rate": 0.01, "encoder_learning_rate": 0.003, "epochs": 10}
+    model, loaders, _ = trained(build, name, {**settings, **COLOUR, **own})
+    dataset, tower = loaders[0]._dataset, model.item_tower.eval()
+    unseen = torch.tensor([0, *(dataset.field2token_id["item_id"][token] for token in ("r_new", "b_new"))])
+    assert share_of_taste(model, dataset) > 0.9
+    assert tower.own.counts[unseen].tolist() == [0, 0, 0]
+    assert not tower.own.table.weight[unseen].any()
+    seen = tower.own.counts > 0
+    assert seen.sum() > 50
+    assert torch.equal(tower.weight[seen], tower.own.table.weight[seen])
+
+
+@pytest.mark.parametrize(
+    ("model", "own", "why"),
+    [
+        ("PixelSASRec", {"item_tower": "id"}, "with item_tower id an item is its own vector already"),
+        ("VBPR", {"item_tower": "features"}, "it keeps numbers of each item: item_factors, item_bias"),
+    ],
+)
+def test_own_vectors_are_refused_where_there_are_some_already(tmp_path, settings, build, model, own, why):
+    name = colour_world(tmp_path, n_users=4, n_items=8, length=4)
+    asked = {**settings, **own, "train_rows": "auto", "loss_type": "auto", "own_vectors": True}
+    with pytest.raises(ValueError, match=f"own_vectors is True, but {model} cannot have them: {why}"):
+        build(name, asked, model)
+
+
 def test_an_id_model_cannot(tmp_path, settings, build):
     """It learns the taste for what was consumed; of two covers nobody consumed it says the same to everybody."""
     name = colour_world(tmp_path)

@@ -30,7 +30,7 @@ from recbole_pixel.model.multimodal_recommender.mixed_step import MixedStep, Ste
 from recbole_pixel.model.multimodal_recommender.prompt_tower import ItemSource, PromptTower
 from recbole_pixel.model.multimodal_recommender.ranking import Ranking
 from recbole_pixel.model.multimodal_recommender.reading import PromptReader
-from recbole_pixel.model.setting_ranges import check_counts
+from recbole_pixel.model.setting_ranges import check_counts, check_own_vectors
 from recbole_pixel.model.vlm_backbone import load_backbone
 
 STAGES = ("single", "joint", "finetune")
@@ -83,6 +83,7 @@ class PixRec(LearntState, SequentialRecommender):
                 raise ValueError(f"{key} is {config[key]!r}; PixRec expected one of {', '.join(known)}")
         if config["gradient_cache_chunk"] is not None:
             check_counts(config, ["gradient_cache_chunk"])
+        check_own_vectors(config, "PixRec", "its prompts read what items are made of")
         check_counts(config, ["head_size", "prompt_tokens", "encoder_chunk"])
         if config["contrast_temperature"] <= 0:
             raise ValueError(f"contrast_temperature is {config['contrast_temperature']}; expected more than 0")

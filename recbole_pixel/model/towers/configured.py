@@ -16,7 +16,7 @@ from recbole_pixel.pretrained import Pretrained
 
 Encoder = TypeVar("Encoder", bound=nn.Module)
 
-NOISE_OF_TEXTS = 0.03  # docs/text.md
+DEFAULT_NOISE = 0.03  # docs/text.md, docs/cold_start.md
 
 
 def started(config: Any, encoder: Encoder, part: str) -> Encoder:
@@ -65,10 +65,10 @@ def joint_tower(
 
 
 def _noise(config: Any) -> float:
-    """``feature_noise``; where nobody set it, what was best for towers that read texts."""
+    """``feature_noise``; where nobody set it, what was best for towers that read texts, and beside own vectors."""
     if config["feature_noise"] != "auto":
         return float(config["feature_noise"])
-    return NOISE_OF_TEXTS if config["item_tower"] in ("text", "image_text") else 0.0
+    return DEFAULT_NOISE if config["own_vectors"] or config["item_tower"] in ("text", "image_text") else 0.0
 
 
 def _shared(config: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
 from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.model.build_tower import build_item_tower
-from recbole_pixel.model.setting_ranges import check_counts, check_missing
+from recbole_pixel.model.setting_ranges import check_counts, check_missing, check_own_vectors
 
 
 class VisRank(SequentialRecommender):
@@ -44,6 +44,7 @@ class VisRank(SequentialRecommender):
         self.n_highest = None if k == "all" else int(k)
         self.n_numbers = config["similarities_at_a_time"]
         self.histories = dataset.histories
+        check_own_vectors(config, "VisRank", "it learns nothing")
         tower: Any = build_item_tower(config, dataset, nn.Embedding(self.n_items, 1, device="meta"))
         centres = config["standardise_features"]
         self.item_embedding = ItemTower(tower.encoder, tower.inputs, self.n_items, None, standardise=centres)
