@@ -31,7 +31,9 @@ def _add_extract(commands: Any) -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--weights", default="hub", help="hub, random, package:NAME, a file or folder (default: hub)")
     parser.add_argument(
-        "--layer", help="pooled (the default), last (the last feature map), a stage's number, or a module's name"
+        "--layer",
+        help="pooled (the default), last (the last feature map), a stage's number, a module's name, or stages: mean "
+        "and deviation of all stages (of eight, where there are more) beside pooled, each stage of equal weight",
     )
     parser.add_argument(
         "--shape",
@@ -104,13 +106,13 @@ def run_extract(arguments: argparse.Namespace) -> int:
     import torch
 
     from recbole_pixel.features.extract import extract, frozen_encoder
-    from recbole_pixel.features.layers import Layer
+    from recbole_pixel.features.stages import make_layer
     from recbole_pixel.store import ImageStore
 
     folder = arguments.data_path / arguments.dataset
     images = ImageStore(arguments.images or folder / "images.lmdb")
     encoder = frozen_encoder(arguments.encoder, arguments.weights, arguments.image_size, arguments.seed)
-    layer = Layer(encoder, arguments.layer, is_spatial=arguments.shape == "spatial")
+    layer = make_layer(encoder, arguments.layer, is_spatial=arguments.shape == "spatial")
     name = arguments.encoder.replace("/", "-")  # ViT-B/32
     label = f"{name}-{layer.name}{'-spatial' if layer.is_spatial else ''}"
     device = arguments.device

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -94,18 +94,23 @@ def extract(
     tokens = images.tokens()
     layer.encoder.to(device)
 
-    def run(pictures: list[np.ndarray]) -> np.ndarray:
-        pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(device)
-        with torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext():
-            features = layer(pixels)
-        found: np.ndarray = features.float().contiguous().cpu().numpy()
-        return found
+    def pixels_of(chosen: Sequence[str]) -> Iterator[torch.Tensor]:
+        pictures = in_order(lambda token: _decoded(images, token, layer.encoder.image_size), chosen)
+        while block := list(islice(pictures, batch)):
+            yield torch.from_numpy(np.stack(block)).permute(0, 3, 1, 2).to(device)
+
+    def computing() -> AbstractContextManager[Any]:
+        return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
     def blocks(start: int) -> Iterator[np.ndarray]:
-        pictures = in_order(lambda token: _decoded(images, token, layer.encoder.image_size), tokens[start:])
-        while chosen := list(islice(pictures, batch)):
-            yield run(chosen)
+        for pixels in pixels_of(tokens[start:]):
+            with computing():
+                features = layer(pixels)
+            yield features.float().contiguous().cpu().numpy()
 
+    if layer.n_to_fit:
+        with computing():
+            layer.fit(pixels_of(tokens[:: -(-len(tokens) // layer.n_to_fit)]))
     return write_features(path, tokens, layer.shape, dtype, made_of, blocks, progress=progress), True
 
 

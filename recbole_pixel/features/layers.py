@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
@@ -32,6 +33,8 @@ class Layer:
         ValueError: there is no such layer, or it has no positions to keep.
     """
 
+    n_to_fit = 0  # pictures that it is to be fitted to before it is used
+
     def __init__(self, encoder: ImageEncoder, layer: str | None = None, *, is_spatial: bool = False) -> None:
         self.encoder, self.is_spatial = encoder.eval(), is_spatial
         self.name = _resolved(encoder, layer or (LAST if is_spatial else POOLED))
@@ -40,6 +43,9 @@ class Layer:
         picture = torch.zeros(1, 3, encoder.image_size, encoder.image_size, dtype=torch.uint8)
         self.shape = tuple(self(picture.to(encoder.mean.device)).shape[1:])
 
+    def fit(self, blocks: Iterable[Tensor]) -> None:
+        """Takes what it needs to know of the pictures from some of them, blocks of uint8 (n, 3, H, W): nothing."""
+
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
         """Features of pictures: uint8 (U, 3, H, W) to (U, C), or to (U, P, C) for P positions, row by row."""
@@ -47,7 +53,7 @@ class Layer:
             return self.encoder(pixels)
         x = self.encoder.normalise(pixels)
         backbone: Any = self.encoder.backbone
-        positions = _positions(backbone, backbone.forward_features(x) if self.name == LAST else self._within(x))
+        positions = positions_of(backbone, backbone.forward_features(x) if self.name == LAST else self._within(x))
         return positions if self.is_spatial else positions.mean(1)
 
     def _within(self, x: Tensor) -> Tensor:
@@ -64,7 +70,7 @@ class Layer:
         return seen[-1]
 
 
-def _positions(backbone: Any, x: Tensor) -> Tensor:
+def positions_of(backbone: Any, x: Tensor) -> Tensor:
     """A feature map of any family as (U, P, C)."""
     if x.dim() == 4:
         is_last = str(getattr(backbone, "output_fmt", "NCHW")) == "NHWC"

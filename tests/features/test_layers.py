@@ -8,6 +8,7 @@ import torch
 from recbole_pixel.encoder import ImageEncoder
 from recbole_pixel.features.extract import frozen_encoder
 from recbole_pixel.features.layers import Layer
+from recbole_pixel.features.stages import make_layer
 
 PIXELS = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -86,3 +87,42 @@ def test_random_weights_are_those_of_their_seed(resnet):
 def test_a_layer_that_cannot_be_had_says_what_can(resnet, layer, message):
     with pytest.raises(ValueError, match=message):
         Layer(resnet, layer, is_spatial=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_stages", "size"),
+    [
+        ("resnet18", 4, 2 * (64 + 128 + 256 + 512) + 512),
+        ("vit_tiny_patch16_224", 8, 8 * 2 * 192 + 192),  # eight of its twelve blocks
+        ("swin_tiny_patch4_window7_224", 4, 2 * (96 + 192 + 384 + 768) + 768),
+    ],
+)
+def test_stages_are_mean_and_deviation_of_each_and_the_pooled_features(name, n_stages, size):
+    encoder = frozen_encoder(name, "random", 64)
+    layer = make_layer(encoder, "stages")
+    assert (layer.name, layer.shape, len(layer.modules)) == ("stages", (size,), n_stages)
+    found = layer(PIXELS)
+    positions = Layer(encoder, "0", is_spatial=True)(PIXELS)
+    channels = positions.shape[2]
+    assert torch.allclose(found[:, :channels], positions.mean(1), atol=1e-5)
+    assert torch.allclose(found[:, channels : 2 * channels], positions.std(1, correction=0), atol=1e-5)
+    pooled = Layer(encoder)(PIXELS)
+    assert torch.allclose(found[:, -pooled.shape[1] :], pooled, atol=1e-5)
+
+
+def test_fitted_stages_weigh_the_same_and_so_does_each_of_their_numbers(resnet):
+    generator = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (12, 3, 64, 64), dtype=torch.uint8, generator=generator)
+    layer = make_layer(resnet, "stages")
+    layer.fit(pixels.split(5))
+    found = layer(pixels)
+    assert torch.allclose(found.mean(0), torch.zeros(layer.shape), atol=1e-3)
+    weights = [part.square().mean(0).sum() for part in found.split(layer.sizes, dim=1)]
+    assert torch.allclose(torch.stack(weights), torch.full((5,), layer.shape[0] / 5), rtol=1e-3)
+    first = found[:, : layer.sizes[0]].square().mean(0)
+    assert first.std() < 1e-3 * first.mean()
+
+
+def test_stages_have_no_positions(resnet):
+    with pytest.raises(ValueError, match="layer is stages, of which no positions are left"):
+        make_layer(resnet, "stages", is_spatial=True)
