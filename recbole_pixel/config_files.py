@@ -37,6 +37,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; the nearest is {by_lower[near[0]]}" if near else ""
 
 
+WITH_OWN = "+own_vectors"
+"""Behind a tower in the keys of ``per_model``, as in ``PixelSASRec:image+own_vectors``."""
+
+
 class Loader(yaml.SafeLoader):
     """YAML whose numbers are read as RecBole reads them (``1e-3`` is one)."""
 
@@ -83,11 +87,18 @@ def find_config_file(name: str | Path) -> Path:
 def settings_for(part: Mapping[str, Any], model: str, tower: str | None) -> dict[str, Any]:
     """What a file says for one model: its direct settings, on top those of the model, on top those of its tower."""
     own = part.get(PER_MODEL) or {}
-    direct = {key: value for key, value in part.items() if key != PER_MODEL}
-    return {**direct, **(own.get(model) or {}), **(own.get(f"{model}:{tower}") or {})}
+    found = {key: value for key, value in part.items() if key != PER_MODEL}
+    plain = (tower or "").removesuffix(WITH_OWN)
+    for name in dict.fromkeys((model, f"{model}:{plain}", f"{model}:{tower}")):
+        found |= own.get(name) or {}
+    return found
 
 
 def tower_in(parts: Iterable[Mapping[str, Any]], model: str) -> str | None:
-    """The ``item_tower`` that the last of ``parts`` with one sets for ``model``."""
-    towers = [settings_for(part, model, None).get("item_tower") for part in parts]
-    return next((tower for tower in reversed(towers) if tower), None)
+    """The ``item_tower`` that the last of ``parts`` with one sets for ``model``, and ``+own_vectors`` with these."""
+    settings: dict[str, Any] = {}
+    for part in parts:
+        given = settings_for(part, model, None)
+        settings |= {key: given[key] for key in ("item_tower", "own_vectors") if given.get(key) is not None}
+    tower = settings.get("item_tower") or None
+    return f"{tower}{WITH_OWN}" if tower and settings.get("own_vectors") is True else tower

@@ -291,6 +291,11 @@ def test_settings_of_one_model_in_a_file_meet_those_of_the_next_file(world, tmp_
     plain = {key: world[key] for key in ("data_path", "checkpoint_dir", "state")}
     config = make_config("PixelSASRec", "w", [one, two], plain)
     assert (config["epochs"], config["n_heads"]) == (5, 4)
+    text = "per_model:\n  'PixelSASRec:image':\n    n_heads: 1\n    epochs: 7\n"
+    both = file_of(tmp_path, "both.yaml", f"{text}  'PixelSASRec:image+own_vectors':\n    epochs: 6")
+    for own, expected in ((False, 7), (True, 6)):
+        config = make_config("PixelSASRec", "w", [both], {**plain, "item_tower": "image", "own_vectors": own})
+        assert (config["epochs"], config["n_heads"]) == (expected, 1)
     bad = file_of(tmp_path, "bad.yaml", "per_model:\n  PixelSASRec:\n    epoch: 5")
     with pytest.raises(SettingError, match=r"per_model PixelSASRec.*'epoch'.*epochs"):
         make_config("PixelSASRec", "w", [bad], plain)

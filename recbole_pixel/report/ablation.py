@@ -22,6 +22,14 @@ OF_TOWERS: dict[str, dict[str, Any]] = {
     "image + text, pictures shuffled": {"item_tower": "image_text", **PICTURES},
     "image + text, text shuffled": {"item_tower": "image_text", **TEXTS},
 }
+FURTHER: dict[str, dict[str, Any]] = {
+    "image + own vectors": {"item_tower": "image", "own_vectors": True},
+    "image + own vectors, pictures shuffled": {"item_tower": "image", "own_vectors": True, **PICTURES},
+    "features + own vectors": {"item_tower": "features", "own_vectors": True},
+    "features + own vectors, features shuffled": {"item_tower": "features", "own_vectors": True, **PICTURES},
+}
+"""Rows of item towers that are run where they are named."""
+
 OF_MODALITIES: dict[str, dict[str, Any]] = {
     "text": {"modalities": ["text"]},
     "text shuffled": {"modalities": ["text"], **TEXTS},
@@ -43,19 +51,21 @@ def planned_runs(
         model: with item towers, or ``PixRec``.
         seeds: every row is run with each.
         settings: of all runs.
-        only: labels of the rows; all by default.
+        only: labels of the rows; all but those of :data:`FURTHER` by default.
 
     Raises:
         ValueError: a label is not known.
     """
     variants = OF_MODALITIES if model == "PixRec" else OF_TOWERS
-    known = [*variants, *BASELINES]
+    further = {} if model == "PixRec" else FURTHER
+    known = [*variants, *further, *BASELINES]
     unknown = [label for label in only or () if label not in known]
     if unknown:
         raise ValueError(f"there is no row {unknown[0]!r}; the rows of {model} are {', '.join(known)}")
     rows = [(label, model, own) for label, own in variants.items()]
     if not settings.get("cold_items"):  # which holds items out of training: these have no item tower
         rows += [(name, name, {}) for name in BASELINES]
+    rows += [(label, model, own) for label, own in further.items() if only is not None]
     chosen = [row for row in rows if only is None or row[0] in only]
     return [Run(label, name, seed, {**settings, **own, "seed": seed}) for seed in seeds for label, name, own in chosen]
 

@@ -15,12 +15,15 @@ from recbole_pixel.result_table import markdown_table
 PAIRS = (
     ("text", "text shuffled"),
     ("image", "image shuffled"),
+    ("image + own vectors", "image + own vectors, pictures shuffled"),
+    ("features + own vectors", "features + own vectors, features shuffled"),
     ("image + text", "image + text, pictures shuffled"),
     ("image + text", "image + text, text shuffled"),
     ("image + text", "text"),
     ("image + text", "image"),
     ("text", "id"),
     ("image", "id"),
+    ("image + own vectors", "image"),
 )
 """What is set against what, where both are rows."""
 

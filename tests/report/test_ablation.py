@@ -31,6 +31,15 @@ def test_both_kinds_of_models_have_every_input_and_its_control():
     assert runs["Pop"] == {"epochs": 2, "seed": 3}
 
 
+def test_rows_of_own_vectors_are_run_where_they_are_named():
+    assert not any("own vectors" in run.label for run in planned_runs("PixelSASRec", [3], {}))
+    label = "image + own vectors, pictures shuffled"
+    (run,) = planned_runs("PixelSASRec", [3], {}, [label])
+    assert run.settings == {"item_tower": "image", "own_vectors": True, "shuffle_images": True, "seed": 3}
+    with pytest.raises(ValueError, match=r"no row 'image [+] own vectors'; the rows of PixRec"):
+        planned_runs("PixRec", [3], {}, ["image + own vectors"])
+
+
 def test_rows_are_chosen_by_label_and_baselines_left_out_of_cold_tables():
     chosen = planned_runs("PixRec", [1, 2], {}, ["text", "Pop"])
     assert [(run.label, run.model, run.seed) for run in chosen] == [
