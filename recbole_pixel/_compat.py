@@ -60,6 +60,9 @@ def silence_known_warnings() -> None:
         warnings.filterwarnings("ignore", category=category, module=of_recbole)
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable", module=of_recbole)
     warnings.filterwarnings("ignore", message=r"torch\.sparse\.SparseTensor", module=of_recbole)
+    # Of a module that is compiled as it is imported, the warning has the file's path in the place of the module's name.
+    for category in (SyntaxWarning, DeprecationWarning):
+        warnings.filterwarnings("ignore", message="invalid escape", category=category, module=r".*[/\\]recbole[/\\]")
     warnings.filterwarnings("ignore", message="distutils Version classes are deprecated", module=r"thop\.")
 
 
