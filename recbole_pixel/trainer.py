@@ -83,7 +83,8 @@ class PixelTrainer(Resumable, WatchedTraining, RankShares, HistoryMaskMixin, Tra
             if isinstance(train_data, PixelTrainDataLoader) and not self.model.reads_all_items:
                 train_data.inputs = self.tower.inputs  # type: ignore[assignment]
                 self.tower.shares_steps = train_data.gathers and world_size() > 1
-            self.tower.take_counts(_counts(train_data))
+            if self.tower.own is not None:
+                self.tower.take_counts(_counts(train_data))
             if self.start_epoch == 0 and not self.goes_on:
                 self.tower.fit_standardising()
         if world_size() > 1:
