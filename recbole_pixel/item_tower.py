@@ -176,7 +176,7 @@ class ItemTower(Tower):
         self.own = OwnVectors(rows)
 
     def take_counts(self, counts: Tensor) -> None:
-        """Says before training how often each item is in the training rows, (N,), where items have vectors of their own."""
+        """Says before training how often each item is in the training rows, (N,): which of them have own vectors."""
         if self.own is not None:
             self.own.take_counts(counts)
             expect_noise(self)
