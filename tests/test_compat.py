@@ -336,7 +336,7 @@ def test_runs_of_recbole_show_no_warnings(config: Callable[..., Config], tmp_pat
     paths = [str(Path(recbole_pixel.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": ""}
     command = [sys.executable, "-c", RUN.format(runs=runs)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines()[-3:] == ["['recall@3']", "['recall@3']", "['auc']"]
     assert "Warning" not in done.stderr, done.stderr
