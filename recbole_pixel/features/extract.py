@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -94,13 +95,8 @@ def extract(
     tokens = images.tokens()
     layer.encoder.to(device)
 
-    def pixels_of(chosen: Sequence[str]) -> Iterator[torch.Tensor]:
-        pictures = in_order(lambda token: _decoded(images, token, layer.encoder.image_size), chosen)
-        while block := list(islice(pictures, batch)):
-            yield torch.from_numpy(np.stack(block)).permute(0, 3, 1, 2).to(device)
-
-    def computing() -> AbstractContextManager[Any]:
-        return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+    computing = partial(_autocast, device, precision)
+    pixels_of = partial(_pixels, images, size=layer.encoder.image_size, batch=batch, device=device)
 
     def blocks(start: int) -> Iterator[np.ndarray]:
         for pixels in pixels_of(tokens[start:]):
@@ -112,6 +108,19 @@ def extract(
         with computing():
             layer.fit(pixels_of(tokens[:: -(-len(tokens) // layer.n_to_fit)]))
     return write_features(path, tokens, layer.shape, dtype, made_of, blocks, progress=progress), True
+
+
+def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def _pixels(
+    images: ImageStore, tokens: Sequence[str], size: int, batch: int, device: torch.device
+) -> Iterator[torch.Tensor]:
+    """The pictures of ``tokens`` on ``device``, blocks of uint8 (n, 3, size, size), n being ``batch`` at most."""
+    pictures = in_order(lambda token: _decoded(images, token, size), tokens)
+    while block := list(islice(pictures, batch)):
+        yield torch.from_numpy(np.stack(block)).permute(0, 3, 1, 2).to(device)
 
 
 def usable_device(name: str | torch.device) -> torch.device:
