@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.util
 import shutil
 import subprocess
@@ -135,3 +136,22 @@ def test_without_recbole_the_import_says_how_to_install_it(installed: Path, tmp_
     line = [sys.executable, "-S", "-E", "-c", code]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=True)
     assert "pip install --no-deps recbole==1.2.1" in done.stdout
+
+
+def test_the_oldest_versions_that_are_tested_are_those_that_are_promised():
+    """Of each requirement the first release of its lower bound: 1.38 asks for 1.38.1, where there was no 1.38.0."""
+    from packaging.requirements import Requirement
+
+    settings = configparser.ConfigParser()
+    settings.read(CHECKOUT / "setup.cfg")
+    lines = (CHECKOUT / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()
+    tested = dict(line.split("==") for line in lines if not line.startswith("#"))
+    promised = {}
+    for line in filter(None, settings["options"]["install_requires"].splitlines()):
+        requirement = Requirement(line)
+        (bound,) = (one.version for one in requirement.specifier if one.operator == ">=")
+        assert requirement.specifier.contains(tested[requirement.name]), line
+        promised[requirement.name] = bound.split(".")
+    assert tested.keys() == promised.keys()
+    for name, bound in promised.items():
+        assert tested[name].split(".")[: len(bound)] == bound, f"{name}: {tested[name]}"
