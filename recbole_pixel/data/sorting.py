@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -20,17 +22,34 @@ def counts_of(ids: np.ndarray, n_ids: int) -> np.ndarray:
     counts = np.zeros(n_ids, np.int64)
     for block in blocks(len(ids)):
         part = ids[block]
-        found = np.bincount(part[part >= 0])
+        found = np.bincount(part if part.min() >= 0 else part[part >= 0])
         counts[: len(found)] += found
     return counts
 
 
 def take(values: np.ndarray, index: np.ndarray | None, dtype: np.dtype | type | None = None) -> np.ndarray:
-    """``values[index]`` as ``dtype``; None for all in their order."""
-    n = len(values) if index is None else len(index)
-    out = np.empty(n, values.dtype if dtype is None else dtype)
-    for block in blocks(n):
-        out[block] = values[block if index is None else index[block]]
+    """``values[index]`` as ``dtype``; None for all in their order.
+
+    By all cores: what is gathered from hundreds of millions of places waits for memory.
+
+    Args:
+        values: (m,).
+        index: integers (n,) below m, -1 for the last; they are not checked.
+        dtype: of the result; None for that of ``values``.
+    """
+    if index is None:
+        return values.astype(values.dtype if dtype is None else dtype)
+    out = np.empty(len(index), values.dtype if dtype is None else dtype)
+
+    def gather(block: slice) -> None:
+        if out.dtype == values.dtype:
+            values.take(index[block], out=out[block], mode="wrap")  # "raise" would copy what it writes
+        else:
+            out[block] = values.take(index[block], mode="wrap")
+
+    n_threads = min(os.cpu_count() or 1, -(-len(index) // BLOCK))
+    with ThreadPoolExecutor(max(n_threads, 1)) as threads:
+        list(threads.map(gather, blocks(len(index))))
     return out
 
 
