@@ -181,17 +181,19 @@ class PixelTrainer(Resumable, WatchedTraining, RankShares, HistoryMaskMixin, Tra
         return {**super().checkpoint(epoch), "item_table": self.model.item_table}
 
     def own_progress(self) -> dict[str, Any]:
-        """Cost of the epochs so far, what was loaded to start with, and how large a step's chunks are found to be."""
+        """Cost of the epochs so far, what was loaded to start with, the size of a step's chunks, what was noticed."""
         return {
             "epoch_seconds": list(self.epoch_seconds),
             "epoch_encoded": list(self.epoch_encoded),
             "pretrained": None if self.pretrained is None else self.pretrained._asdict(),
             "train_chunk": getattr(self.tower, "train_chunk", None),
+            "health": self.seen_so_far(),
         }
 
     def take_own_progress(self, point: Mapping[str, Any]) -> None:
         """Goes on from what :meth:`own_progress` gave."""
         self.epoch_seconds, self.epoch_encoded = list(point["epoch_seconds"]), list(point["epoch_encoded"])
+        self.take_seen(point.get("health"))
         self.pretrained = None if point["pretrained"] is None else Loaded(**point["pretrained"])
         if getattr(self.tower, "train_chunk", None) == "auto":
             self.tower.train_chunk = point["train_chunk"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,6 +59,21 @@ class StepLosses:
         self._count_zeros(values)
         self._fill_window(values[TOTAL])
         return values[TOTAL]
+
+    def plain(self) -> dict[str, Any]:
+        """What later losses are compared with, as plain values; what waits to be read is not in it."""
+        return {
+            "n_steps": self.n_steps,
+            "first": self.first,
+            "window": list(self.window),
+            "medians": list(self.medians),
+            "n_zero": dict(self.n_zero),
+        }
+
+    def take(self, seen: Mapping[str, Any]) -> None:
+        """Goes on from what :meth:`plain` gave."""
+        self.n_steps, self.first = seen["n_steps"], seen["first"]
+        self.window, self.medians, self.n_zero = list(seen["window"]), list(seen["medians"]), dict(seen["n_zero"])
 
     @property
     def is_rising(self) -> bool:

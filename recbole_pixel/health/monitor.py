@@ -81,6 +81,18 @@ class Health:
             optimizer.register_step_post_hook(lambda *_: self.after_update()),
         ]
 
+    def plain(self) -> dict[str, Any]:
+        """What later steps and epochs are compared with, as plain values."""
+        in_a_row = {"n_collapsed": self.vectors.n_collapsed, "n_dead": self.vectors.n_dead}
+        return {"losses": self.losses.plain(), "progress": self.progress.plain(), "in_a_row": in_a_row}
+
+    def take(self, seen: Mapping[str, Any]) -> None:
+        """Goes on from what :meth:`plain` gave in an earlier part of the run."""
+        self.losses.take(seen["losses"])
+        self.progress.take(seen["progress"])
+        self.vectors.n_collapsed, self.vectors.n_dead = seen["in_a_row"]["n_collapsed"], seen["in_a_row"]["n_dead"]
+        self.dealing.n_validations = len(self.progress.scores)
+
     def saw_loss(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
         """Takes the loss of a step, and its parts by name; waits for nothing."""
         if self.is_between:

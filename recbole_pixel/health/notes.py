@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from logging import getLogger
 from typing import Any, NamedTuple
 
@@ -56,3 +57,7 @@ class Notes:
     def plain(self) -> list[dict[str, Any]]:
         """All notes as plain values, in the order in which they were made."""
         return [note._asdict() for note in self.found.values()]
+
+    def take(self, notes: Iterable[Mapping[str, Any]]) -> None:
+        """Takes notes as :meth:`plain` gave them: they were told, and are not told again."""
+        self.found = {note["kind"]: Note(**note) for note in notes}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from recbole_pixel.health.notes import HINT, Notes
 
@@ -79,6 +80,15 @@ class Progress:
         self.usual: float | None = None
         self.losses: list[float] = []
         self.scores: list[float] = []
+
+    def plain(self) -> dict[str, Any]:
+        """The losses and scores so far, as plain values."""
+        return {"losses": list(self.losses), "scores": list(self.scores), "usual": self.usual}
+
+    def take(self, seen: Mapping[str, Any]) -> None:
+        """Goes on from what :meth:`plain` gave, also of a run that had ended."""
+        self.notes.withdraw("ended_while_improving")
+        self.losses, self.scores, self.usual = list(seen["losses"]), list(seen["scores"]), seen["usual"]
 
     def add_loss(self, loss: float, n_steps: int) -> None:
         """Takes the loss of an epoch, after ``n_steps`` steps of the optimiser in all."""

@@ -34,6 +34,7 @@ class WatchedTraining:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.notes = Notes(speaks=is_first())
+        self._seen: Mapping[str, Any] | None = None
 
     def fit(self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         """RecBole's ``Trainer.fit``, looked at where ``health`` says so."""
@@ -42,11 +43,23 @@ class WatchedTraining:
             return super().fit(train_data, valid_data, *args, **kwargs)  # type: ignore[misc]
         self.notes.epoch = trainer.start_epoch
         self.health = self._health(train_data, valid_data)
+        if self._seen is not None:
+            self.health.take(self._seen)
         self._look_at_pictures(train_data._dataset)
         found: tuple[float, Any] = super().fit(train_data, valid_data, *args, **kwargs)  # type: ignore[misc]
         last = max(trainer.train_loss_dict, default=-1)
         self.health.end(is_exhausted=last == trainer.epochs - 1)
         return found
+
+    def seen_so_far(self) -> dict[str, Any] | None:
+        """What was noticed, and what later steps are compared with, as plain values; None without ``health``."""
+        return None if self.health is None else {"notes": self.notes.plain(), **self.health.plain()}
+
+    def take_seen(self, seen: Mapping[str, Any] | None) -> None:
+        """Goes on from what :meth:`seen_so_far` gave in an earlier part of the run, if it kept that."""
+        self._seen = seen
+        if seen is not None:
+            self.notes.take(seen["notes"])
 
     def _health(self, train_data: Any, valid_data: Any) -> Health:
         trainer: Any = self
