@@ -49,13 +49,19 @@ CHOICES = {
     "trunk_cache_type": ("auto", "float32", "bf16"),
     "pixel_tier": ("auto", "device", "memory", "file"),
     "attention": ("auto", "fused", "stock"),
-    "transfer": ("encoder", "item_tower", "all"),
+    "transfer": ("auto", "encoder", "item_tower", "all"),
     "cold_calibration": ("none", "standard"),
     "lr_schedule": ("constant", "cosine"),
     "precision": ("auto", "float32", "bf16"),
     "visual_input": ("features", "features_id", "semantic_id"),
     "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
 }
+
+LEAST = {
+    "train_batch_size": 1, "eval_batch_size": 1, "MAX_ITEM_LIST_LENGTH": 1, "epochs": 0, "stopping_step": 0,
+    "learning_rate": 0.0, "encoder_learning_rate": 0.0, "weight_decay": 0.0, "encoder_weight_decay": 0.0,
+}  # fmt: skip
+"""Numbers below which a setting means nothing, and torch or RecBole would say so where nobody looks for it."""
 
 
 def add_internal_settings(config: Any, model: str, model_class: type, dataset: str) -> None:
@@ -181,6 +187,8 @@ def _check_types(settings: Mapping[str, Any], where: str) -> None:
     types = documented_types(properties_dir())
     for key, value in settings.items():
         expected = mismatch(types.get(key, ()), value) if key in types else ""
+        if not expected and key in LEAST and isinstance(value, (int, float)) and not value >= LEAST[key]:
+            expected = f"at least {LEAST[key]:g}"
         if expected:
             raise SettingError(f"{where}: {key} is {value!r}, expected {expected}")
 

@@ -121,6 +121,8 @@ def test_an_unknown_key_in_a_file_names_the_file(tmp_path, world):
         ({"train_rows": "sequences"}, "the nearest is sequence"),
         ({"missing_image": "skip"}, "missing_image is 'skip'"),
         ({"lr_schedule": "linear"}, "expected one of constant, cosine"),
+        ({"train_batch_size": 0}, "train_batch_size is 0, expected at least 1"),
+        ({"learning_rate": -0.1}, "learning_rate is -0.1, expected at least 0"),
         ({"epochs": "ten"}, "epochs is 'ten', expected a whole number"),
         ({"epochs": 1.5}, "epochs is 1.5, expected a whole number"),
         ({"epochs": True}, "epochs is True, expected a whole number"),

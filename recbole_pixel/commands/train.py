@@ -73,6 +73,11 @@ def run(namespace: argparse.Namespace) -> int:
 def _run_in_processes(namespace: argparse.Namespace) -> int:
     from recbole_pixel.launcher import launch
 
+    if namespace.nproc > max(2, os.cpu_count() or 1):
+        raise ValueError(
+            f"--nproc is {namespace.nproc}, and this machine has {os.cpu_count()} cores: each process needs one, and a "
+            f"device of its own where there are any"
+        )
     arguments = [*_named(namespace), *_resumed(namespace.resume)]
     arguments += ["--debug"] if namespace.debug else []
     command = [sys.executable, "-m", "recbole_pixel", "train", *arguments, *namespace.settings]

@@ -88,7 +88,11 @@ def test_ended_from_outside_it_leaves_nobody_behind(tmp_path):
 
 @pytest.mark.parametrize(
     ("nproc", "environment", "message"),
-    [("0", {}, "--nproc is 0; expected at least 1"), ("2", {"RANK": "0"}, "torchrun started this command")],
+    [
+        ("0", {}, "--nproc is 0; expected at least 1"),
+        ("9999", {}, "--nproc is 9999, and this machine has"),
+        ("2", {"RANK": "0"}, "torchrun started this command"),
+    ],
 )
 def test_what_cannot_be_started_is_said(nproc, environment, message, monkeypatch, capfd):
     for name, value in environment.items():
