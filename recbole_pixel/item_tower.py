@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_pixel.catalogue import StepCatalogue
-from recbole_pixel.distributed import gather_shares, share
+from recbole_pixel.distributed import gather_shares, share, sum_with_gradient
 from recbole_pixel.encoder.chunks import bytes_kept, fitting_chunk, run_in_chunks, sees_the_batch
 from recbole_pixel.encoder.standardising import Standardising
 from recbole_pixel.own_vectors import OwnVectors, expect_noise, expected_noise
@@ -187,8 +187,10 @@ class ItemTower(Tower):
 
     def with_extra(self, loss: Tensor) -> Tensor:
         """``loss`` of a step, and what content is to learn beside it."""
-        error = None if self.own is None else self.own.take_error()
-        return loss if error is None else loss + error + expected_noise(self)
+        if self.own is None or (error := self.own.take_error()) is None:
+            return loss
+        total, weight = sum_with_gradient(error) if self.shares_steps else error  # of all ranks' items
+        return loss + total / weight.clamp(min=1e-9) + expected_noise(self)
 
     def _catalogue_of(
         self, ids: Tensor | None, arrays: Tensor | None, log_q: Tensor | None, is_candidate: Tensor | None

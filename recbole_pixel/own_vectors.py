@@ -51,11 +51,15 @@ class OwnVectors(nn.Module):
         if self.training:
             weight = counts / (counts + FEW)
             apart = (own.detach() - content).float().square().sum(1)
-            self.error = (weight * apart).sum() / weight.sum().clamp(min=1e-9)
+            self.error = torch.stack([(weight * apart).sum(), weight.sum()])
         return torch.where(counts[:, None] > 0, own, content.detach())
 
     def take_error(self) -> Tensor | None:
-        """The mean squared distance of the step's content from the vectors it is to predict, once; None outside."""
+        """How far the step's content is from the vectors it is to predict, once; None outside of a step.
+
+        Returns:
+            Weighted squared distances, summed over the step's items, and the sum of their weights: (2,).
+        """
         error, self.error = self.error, None
         return error
 

@@ -11,8 +11,8 @@ from test_training import SETTINGS, check_work_is_shared
 from tiny_texts import save_text_model, without_parts, word_world
 
 
-@pytest.mark.parametrize("tower", ["image_text", "text"])
-def test_two_ranks_train_what_one_process_trains(ranks, tmp_path, monkeypatch, tower):
+@pytest.mark.parametrize(("tower", "own"), [("image_text", {}), ("text", {}), ("image_text", {"own_vectors": True})])
+def test_two_ranks_train_what_one_process_trains(ranks, tmp_path, monkeypatch, tower, own):
     monkeypatch.chdir(tmp_path)
     word_world(tmp_path, n_users=33, n_items=30, length=8)
     without_parts(tmp_path, "word", n_items=30)
@@ -32,6 +32,7 @@ def test_two_ranks_train_what_one_process_trains(ranks, tmp_path, monkeypatch, t
         "projection_learning_rate": 0.01,
         "cold_items": 0.1,
         "health": False,  # the first rank alone encodes a few items for it
+        **own,
     }
     one = rank_work.train(tmp_path / "one", "PixelSASRec", "word", settings)
     two = ranks(rank_work.train, tmp_path / "two", "PixelSASRec", "word", settings)

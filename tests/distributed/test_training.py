@@ -49,6 +49,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "ID CE": ("PixelSASRec", {"item_tower": "id"}),
     "ID BPR": ("PixelSASRec", {"item_tower": "id", "loss_type": "BPR"}),
+    "own vectors CE": (
+        "PixelSASRec",
+        {"own_vectors": True, "extra_candidates": 7, "cold_items": 0.1, "batch_norm": "frozen", "feature_noise": 0.0},
+    ),
     "pairs BPR": ("PixelMF", {"train_batch_size": 100}),
     "pairs CE": ("PixelMF", {"loss_type": "CE", "train_batch_size": 100, "epochs": 1}),
 }
