@@ -22,6 +22,7 @@ from recbole_pixel.encoder.precision import autocast_type
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.evaluation.rank_shares import RankShares
 from recbole_pixel.evaluation.training_counts import training_counts
+from recbole_pixel.fitting_transfer import fitting_transfer
 from recbole_pixel.health.watching import WatchedTraining
 from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.parallel import averaged_over_ranks
@@ -43,7 +44,11 @@ class PixelTrainer(Resumable, WatchedTraining, RankShares, HistoryMaskMixin, Tra
         self.pretrained: Loaded | None = None
         if config["pretrained"]:  # before the optimiser is built
             source = Pretrained.read(config["pretrained"])
-            self.pretrained = load_pretrained(model, model.item_table, config["item_tower"], source, config["transfer"])
+            own = model, model.item_table, config["item_tower"]
+            transfer = config["transfer"]
+            if transfer == "auto":
+                transfer = fitting_transfer(source, *own, config["dataset"], config["epochs"])
+            self.pretrained = load_pretrained(*own, source, transfer)
         super().__init__(config, model)
         if self.pretrained is not None:
             self.logger.info(str(self.pretrained))

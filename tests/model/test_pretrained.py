@@ -14,6 +14,7 @@ from test_worlds import COLOUR, share_of_taste, trained
 from worlds import colour_world
 
 from recbole_pixel import load
+from recbole_pixel.fitting_transfer import taught
 from recbole_pixel.pretrained import Pretrained, load_pretrained, shared_name
 from recbole_pixel.quick_start import run
 
@@ -29,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def asked(settings, folder) -> dict[str, Any]:
-    return {**settings, **COLOUR, "data_path": str(folder)}
+    return {**settings, **COLOUR, "encoder": "resnet18", "transfer": "all", "data_path": str(folder)}
 
 
 @pytest.fixture
@@ -83,6 +84,30 @@ def test_a_part_is_loaded_and_the_rest_starts_anew(asked, build, checkpoint, tra
     said = str(trainer.pretrained)
     assert f"not loaded, transfer is {transfer}: " in said
     assert all(any(part in name for name in trainer.pretrained.left) for part in kept)
+
+
+@pytest.mark.parametrize(
+    ("own", "loads"),
+    [
+        ({}, "encoder"),
+        ({"epochs": 0}, "all"),
+        ({"tune": "frozen", "batch_norm": "frozen"}, "all"),
+        ({"dataset": "first"}, "all"),
+    ],
+)
+def test_by_itself_an_encoder_that_learns_on_goes_alone_to_other_items(asked, build, checkpoint, own, loads):
+    name = own.get("dataset", "second")
+    _, _, trainer = started(build, name, {**asked, "pretrained": checkpoint, "transfer": "auto", **own})
+    assert any("position_embedding" in name for name in trainer.pretrained.loaded) == (loads == "all")
+    assert any("encoder" in name for name in trainer.pretrained.loaded)
+
+
+def test_by_itself_all_of_a_run_whose_encoder_was_frozen_is_taken(asked, build, tmp_path):
+    frozen = {**asked, "tune": "frozen", "batch_norm": "frozen", "epochs": 1}
+    checkpoint = run("PixelSASRec", "first", settings=frozen)["checkpoint"]
+    assert not taught(Pretrained.read(checkpoint))
+    _, _, trainer = started(build, "second", {**frozen, "pretrained": checkpoint, "transfer": "auto", "tune": "top:1"})
+    assert any("position_embedding" in name for name in trainer.pretrained.loaded)
 
 
 @pytest.mark.parametrize(("transfer", "stays"), [("encoder", False), ("item_tower", True)])
