@@ -31,10 +31,10 @@ $(STAMP): setup.cfg setup.py pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 test: lint typecheck  ## install, check style and types, run the tests
-	$(BIN)/python -m pytest -q -n auto
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
 coverage: install  ## run the tests, list the lines of the package that none runs, fail below 90 %
-	$(BIN)/python -m pytest -q -n auto --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -q -n auto --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
 lint: install  ## check style
 	$(BIN)/ruff check .
@@ -57,7 +57,7 @@ test-matrix:  ## install and test with each Python of $(MATRIX) that is here, in
 	    if ! python$$version -c '' 2>/dev/null; then echo "Python $$version is not on this machine: skipped"; continue; fi; \
 	    echo "== Python $$version, $${entry#*:}"; \
 	    $(MAKE) install PYTHON=python$$version VENV=.venv-$$version CONSTRAINTS=$${entry#*:} || exit 1; \
-	    RECBOLE_CHECKOUT="$(RECBOLE_CHECKOUT)" .venv-$$version/bin/python -m pytest -q -n auto || exit 1; \
+	    RECBOLE_CHECKOUT="$(RECBOLE_CHECKOUT)" .venv-$$version/bin/python -m pytest -q -n auto --dist worksteal || exit 1; \
 	    rm -rf .venv-$$version; \
 	done
 

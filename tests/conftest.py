@@ -54,7 +54,7 @@ def lite0() -> str:
 
 
 TINY_SETTINGS: dict[str, Any] = {
-    "encoder": "resnet18",
+    "encoder": "test_resnet",
     "encoder_weights": "random",
     "image_size": 32,
     "tune": "full",

@@ -185,13 +185,12 @@ def share_of_pairs(model: Any, dataset: Any, items: str) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_mark_that_a_frozen_encoder_barely_shows_is_learnt_by_tuning_it_all(tmp_path, settings, build, lite0, seed):
+def test_a_mark_that_a_frozen_encoder_barely_shows_is_learnt_by_tuning_it_all(tmp_path, settings, build, lite0):
     """Both fit the items they train on; only the tuned encoder has learnt what to look at in new ones."""
     name = mark_world(tmp_path)
     shares = {}
     for tune in ("frozen", "full"):
-        own = {**settings, **MARK, "encoder_weights": lite0, "tune": tune, "epochs": 14, "seed": seed}
+        own = {**settings, **MARK, "encoder_weights": lite0, "tune": tune, "epochs": 14}
         model, loaders, _ = trained(build, name, own, stop=fits_its_items)
         shares[tune] = {items: share_of_pairs(model, loaders[0]._dataset, items) for items in ("i", "new")}
     assert shares["frozen"]["i"] > 0.8, shares
