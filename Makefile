@@ -51,15 +51,24 @@ docs: install  ## build the API reference, build/docs/index.html, from the docst
 conformance: install  ## run RecBole's own tests with the plugin; RECBOLE_CHECKOUT=folder of its 1.2.1 source
 	RECBOLE_CHECKOUT="$(RECBOLE_CHECKOUT)" $(BIN)/python -m pytest -q tests/conformance
 
+# A Python is pythonX.Y on the path, or else pyenv's newest X.Y.
 test-matrix:  ## install and test with each Python of $(MATRIX) that is here, in a venv of its own that is removed after
-	@for entry in $(MATRIX); do \
+	@passed=; absent=; \
+	for entry in $(MATRIX); do \
 	    version=$${entry%%:*}; \
-	    if ! python$$version -c '' 2>/dev/null; then echo "Python $$version is not on this machine: skipped"; continue; fi; \
+	    for python in python$$version \
+	        "$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version.*/bin/python 2>/dev/null | sort -V | tail -1)"; do \
+	        "$$python" -c '' 2>/dev/null && break; python=; \
+	    done; \
+	    if [ -z "$$python" ]; then echo "Python $$version is not on this machine: skipped"; absent="$$absent $$version"; continue; fi; \
 	    echo "== Python $$version, $${entry#*:}"; \
-	    $(MAKE) install PYTHON=python$$version VENV=.venv-$$version CONSTRAINTS=$${entry#*:} || exit 1; \
+	    $(MAKE) install PYTHON="$$python" VENV=.venv-$$version CONSTRAINTS=$${entry#*:} || exit 1; \
 	    RECBOLE_CHECKOUT="$(RECBOLE_CHECKOUT)" .venv-$$version/bin/python -m pytest -q -n auto --dist worksteal || exit 1; \
 	    rm -rf .venv-$$version; \
-	done
+	    passed="$$passed $$version"; \
+	done; \
+	echo "== passed:$${passed:- none}; not on this machine:$${absent:- none}"; \
+	[ -n "$$passed" ]
 
 clean:  ## remove $(VENV) and what builds and checks leave behind
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
