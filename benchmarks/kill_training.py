@@ -14,23 +14,19 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes are forked: with threads of OpenMP they would hang
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited by the children: so little work is slower with more
 
 import argparse
 import json
 import random
-import signal
-import sys
 import time
-import traceback
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from killed_children import Child, file_events_of, imported_before
 from noise_world import World, noise_world
 from side_by_side import claim
 
@@ -38,7 +34,6 @@ from recbole_pixel.checkpoint import read_checkpoint
 from recbole_pixel.kept_states import states_in
 from recbole_pixel.quick_start import run
 
-FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir")
 IN_A_ROW = 5
 COST = ("seconds", "seconds_per_epoch", "checkpoint")
 TINY: dict[str, Any] = {
@@ -87,40 +82,16 @@ def _with_states(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*.run") if states_in(path)]
 
 
-def in_child(work: Callable[[], object]) -> int:
-    """The number of a process that does ``work`` and ends."""
-    child = os.fork()
-    if child:
-        return child
-    try:
-        torch.set_num_threads(1)
-        work()
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-
-
-def trained(settings: dict[str, Any], world: World, resume: bool, before: Callable[[], object] = lambda: None) -> int:
-    """The number of a process that trains."""
-
-    def work() -> None:
-        before()
-        run("PixelSASRec", world.dataset, settings=settings, resume=resume)
-
-    return in_child(work)
+def train(settings: dict[str, Any], dataset: str, resume: bool) -> None:
+    """A run in this process."""
+    torch.set_num_threads(1)
+    run("PixelSASRec", dataset, settings=settings, resume=resume)
 
 
 def whole_run(settings: dict[str, Any], world: World, resume: bool) -> float:
-    """Seconds of a run that nobody kills.
-
-    Raises:
-        RuntimeError: it failed.
-    """
+    """Seconds of a run that nobody kills."""
     began = time.perf_counter()
-    _, status = os.waitpid(trained(settings, world, resume), 0)
-    if status:
-        raise RuntimeError(f"the run ended with status {status}")
+    Child(train, settings, world.dataset, resume).result()
     return time.perf_counter() - began
 
 
@@ -143,50 +114,12 @@ def are_equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return is_same and tensors.keys() == others.keys() and one["result"] == other["result"]
 
 
-class AtEvent:
-    """An audit hook that kills its process before its n-th file event."""
-
-    def __init__(self, n: int) -> None:
-        self.left = n
-
-    def __call__(self, event: str, arguments: object) -> None:
-        if event in FILE_EVENTS:
-            self.left -= 1
-            if self.left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-
-def count_events(settings: dict[str, Any], world: World, told: Path) -> int:
-    """How many file events a run has."""
-    seen = [0]
-
-    def count(event: str, arguments: object) -> None:
-        seen[0] += event in FILE_EVENTS
-
-    def work() -> None:
-        sys.addaudithook(count)
-        run("PixelSASRec", world.dataset, settings=settings)
-        told.write_text(str(seen[0]))
-
-    os.waitpid(in_child(work), 0)
-    return int(told.read_text())
-
-
 def was_killed(settings: dict[str, Any], world: World, n_events: int, seconds: float, rng: random.Random) -> bool:
     """Lets a run go on, or begin, and kills it; whether it had not ended by then."""
     resume = has_state(Path(settings["checkpoint_dir"]))
     if rng.random() < 0.5:
-        event = rng.randint(1, n_events)
-        child = trained(settings, world, resume, lambda: sys.addaudithook(AtEvent(event)))
-    else:
-        child = trained(settings, world, resume)
-        time.sleep(rng.uniform(0.0, seconds))
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-        raise RuntimeError("the run failed before it was killed")
-    return os.WIFSIGNALED(status)
+        return Child(train, settings, world.dataset, resume, at_event=rng.randint(1, n_events)).was_killed()
+    return Child(train, settings, world.dataset, resume).killed_after(rng.uniform(0.0, seconds))
 
 
 def kill_at_random(case: str, world: World, folder: Path, n_kills: int, seed: int) -> Outcome:
@@ -194,7 +127,7 @@ def kill_at_random(case: str, world: World, folder: Path, n_kills: int, seed: in
     rng, outcome = random.Random(seed), Outcome()
     usual = settings_of(case, world, folder / "undisturbed")
     whole_run(settings_of(case, world, folder / "first"), world, False)  # makes the caches of the dataset
-    n_events = count_events(settings_of(case, world, folder / "counted"), world, folder / "events")
+    n_events, _ = file_events_of(train, settings_of(case, world, folder / "counted"), world.dataset, False)
     seconds = whole_run(usual, world, False)
     expected = ends(folder / "undisturbed")
     while outcome.n_kills < n_kills:
@@ -218,6 +151,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="of both runs together (default 20)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    imported_before("recbole_pixel.quick_start")
     n_kills = 4 if options.quick else options.kills
     with TemporaryDirectory() as temporary:
         os.chdir(temporary)  # RecBole writes its logs here

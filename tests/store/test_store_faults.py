@@ -7,8 +7,8 @@ import json
 import os
 import random
 import shutil
-import signal
 import struct
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ import lmdb
 import numpy as np
 import pytest
 from PIL import Image
-from store_world import RED, DictSource, encoded, plain, shade
+from store_world import RED, DictSource, encoded, plain, python, shade
 
 from recbole_pixel.cli import main
 from recbole_pixel.store import (
@@ -188,18 +188,29 @@ def rebuilding(tmp_path: Path, pictures) -> Iterator[Path]:
     """A folder in which a child process replaces `images` and `arrays` by others of the same size, again and again."""
     build_image_store(DictSource(pictures), tmp_path / "images", **QUICK)
     arrays(tmp_path / "arrays")
-    child = os.fork()
-    if not child:
-        try:
-            for turn in range(1, 10_000):
-                arrays(tmp_path / "arrays", offset=100 * (turn % 2))
-                shown = {token: plain(shade(i + turn % 2)) for i, token in enumerate(pictures)}
-                build_image_store(DictSource(shown), tmp_path / "images", **QUICK)
-        finally:
-            os._exit(0)
+    child = python(REBUILDING, tmp_path, len(pictures))
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begun\n", child.communicate()[1]
     yield tmp_path
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    child.kill()
+    child.communicate()
+
+
+REBUILDING = """
+import sys
+from pathlib import Path
+from store_world import DictSource, plain, shade
+from test_store_faults import QUICK, arrays
+from recbole_pixel.store import build_image_store
+folder, n_items = Path(sys.argv[1]), int(sys.argv[2])
+for turn in range(1, 10_000):
+    arrays(folder / "arrays", offset=100 * (turn % 2))
+    shown = {f"i{i}": plain(shade(i + turn % 2)) for i in range(n_items)}
+    build_image_store(DictSource(shown), folder / "images", **QUICK)
+    if turn == 1:
+        print("begun", flush=True)
+"""
+"""In a process that shares nothing with this one: killed, a fork of it would keep tqdm's lock for good."""
 
 
 def test_stores_that_are_replaced_under_the_reader_are_never_mixed(rebuilding: Path, pictures):
@@ -229,15 +240,10 @@ def test_stores_that_are_replaced_under_the_reader_are_never_mixed(rebuilding: P
 def test_a_store_away_for_the_moment_of_its_replacement_is_waited_for(build, pictures, tmp_path: Path):
     store = build(pictures)
     os.rename(store.path, tmp_path / "images.lmdb.replaced")
-    child = os.fork()
-    if not child:
-        import time
-
-        time.sleep(0.05)
-        os.rename(tmp_path / "images.lmdb.replaced", store.path)
-        os._exit(0)
+    back = threading.Timer(0.05, os.rename, (tmp_path / "images.lmdb.replaced", store.path))
+    back.start()
     assert len(ImageStore(store.path)) == 20
-    os.waitpid(child, 0)
+    back.join()
 
 
 def interrupted_build(path: Path, pictures: dict[str, bytes], n: int) -> None:
