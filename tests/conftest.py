@@ -10,7 +10,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell tells its ba
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: threads of each would only wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable, Generator, Mapping
+import logging
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,20 @@ def pytest_runtest_call() -> Generator[None, None, None]:
     """As for what a test sets up."""
     with skipping_without_vlms():
         return (yield)
+
+
+@pytest.fixture(autouse=True)
+def _root_logger() -> Iterator[None]:
+    """RecBole's search takes the handlers of the root logger away, pytest's too, and sets its level for good."""
+    logger = logging.getLogger()
+    level, handlers = logger.level, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    for handler in [handler for handler in logger.handlers if handler not in handlers]:
+        logger.removeHandler(handler)
+        handler.close()
+    for handler in handlers:
+        logger.addHandler(handler)
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
