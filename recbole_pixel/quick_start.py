@@ -32,6 +32,7 @@ from recbole_pixel.resumable import Resumable
 from recbole_pixel.resuming import find_point, no_other_weights, weights_at_hand
 from recbole_pixel.store.new_file import new_file
 from recbole_pixel.training import count_parameters
+from recbole_pixel.training_digest import other_digests
 
 SCORES_AT_A_TIME = 2**24  # 64 MB
 
@@ -119,6 +120,8 @@ def _run(
         trainer = trainer_kind(config, network)
     if not is_first():  # models start alike, and drop out at random, each rank of its own
         torch.manual_seed(config["seed"] + rank())
+    if isinstance(trainer, Resumable):
+        trainer.other_data = other_digests(config, valid, test)
     if point is not None:
         trainer.go_on_from(point.state, point.path)
     began, told = time.perf_counter(), list[PerUser]()

@@ -10,7 +10,7 @@ from recbole_pixel.distributed import Agreement, gather_objects, is_first, world
 from recbole_pixel.interrupts import InterruptedRunError, Interrupts
 from recbole_pixel.kept_states import KeptStates
 from recbole_pixel.run_state import RunState
-from recbole_pixel.training_digest import training_digest
+from recbole_pixel.training_digest import changed_data, training_digest
 
 
 class Start(NamedTuple):
@@ -66,11 +66,7 @@ class Resumable(RunState):
         if self.rows is None:  # of models of RecBole, of whose tables nothing is known
             self.rows = rows_digest(dataset, dataset.uid_field, dataset.iid_field)
         self._data = training_digest(train_data)
-        if self._point is not None and self._point["data"] != self._data:
-            raise ValueError(
-                f"the run in {self.run_folder} trained on other interactions than {self.config['dataset']} has here: "
-                f"it goes on with the same only, filtered and split alike"
-            )
+        self._check_data()
         n_kept = (self.config["keep_checkpoints"] or 0) if saved else 0
         self._states = KeptStates(self.run_folder, n_kept) if n_kept else None
         try:
@@ -84,6 +80,17 @@ class Resumable(RunState):
             if self._states is not None:
                 self._states.unlock()
             self._states = self._trained = None
+
+    def _check_data(self) -> None:
+        """Refuses to go on with other data than the run began with, whichever rank finds it."""
+        found = [] if self._point is None else changed_data(self._point, self._data, self.other_data)
+        changed = list(dict.fromkeys(name for names in gather_objects(found) for name in names))
+        if changed:
+            raise ValueError(
+                f"the run in {self.run_folder} trained on other {' and '.join(changed)} than {self.config['dataset']} "
+                f"has here: it goes on with the same only, interactions filtered and split alike; put back what it "
+                f"began with, or start a new run without --resume"
+            )
 
     def _fit(self, train_data: Any, *args: Any) -> tuple[float, Any]:
         if self._states is None:

@@ -28,6 +28,8 @@ class RunState:
         validated: epoch and score of each validation so far; whoever calls ``fit`` adds to it.
         n_updates: steps of the optimiser so far.
         seconds_before: what the run took before it was gone on with.
+        other_data: digests of what the run reads beside its training interactions, by what it is called; whoever calls
+            ``fit`` gives them, see :func:`~recbole_pixel.training_digest.other_digests`.
         rows: what the rows of the model's tables belong to, see :func:`~recbole_pixel.checkpoint.rows_digest`; None
             before it is known.
     """
@@ -56,6 +58,7 @@ class RunState:
         self.n_updates = 0
         self.seconds_before = 0.0
         self.rows: dict[str, str] | None = None
+        self.other_data: dict[str, str] = {}
         self._began = time.perf_counter()
         self._data = ""
         self._point: Mapping[str, Any] | None = None
@@ -137,6 +140,7 @@ class RunState:
             "seconds": self.seconds_before + time.perf_counter() - self._began,
             "model_file": Path(self.saved_model_file).name,
             "data": self._data,
+            "other_data": dict(self.other_data),
             "ranks": gather_objects(dict(noted)),
             **self.own_progress(),
         }

@@ -27,11 +27,11 @@ class PixelItems:
         dataset: Any = self
         config = dataset.config
         made_of, lacks_image = config["item_tower"], config["missing_image"]
-        if lacks_image == "drop" and (made_of in ("image", "image_text") or _is_read(config, "image")):
+        if lacks_image == "drop" and reads(config, "image"):
             drop_items_without(dataset, open_image_store(config).tokens(), "pictures", "missing_image")
         elif lacks_image == "drop" and made_of == "features":
             drop_items_without(dataset, open_feature_store(config).tokens, "features", "missing_image")
-        if config["missing_text"] == "drop" and (made_of in ("text", "image_text") or _is_read(config, "text")):
+        if config["missing_text"] == "drop" and reads(config, "text"):
             drop_items_without(dataset, texts_of(config), "texts", "missing_text")
         super()._data_filtering()  # type: ignore[misc]
 
@@ -63,6 +63,7 @@ class PixelItems:
         return np.flatnonzero(~is_cold[items])
 
 
-def _is_read(config: Any, modality: str) -> bool:
-    """Whether a vision-language model reads the items' pictures (``image``) or texts (``text``)."""
-    return config["item_tower"] == "vlm" and modality in config["modalities"]
+def reads(config: Any, modality: str) -> bool:
+    """Whether items are made of their pictures (``image``) or texts (``text``), among other things."""
+    made_of = config["item_tower"]
+    return made_of in (modality, "image_text") or (made_of == "vlm" and modality in (config["modalities"] or ()))

@@ -68,12 +68,17 @@ def text_inputs(config: Any, tokens: np.ndarray, encoder: TextEncoder) -> tuple[
     return inputs, has_own
 
 
-def token_store(texts: Mapping[str, str], encoder: TextEncoder, folder: Path) -> ArrayStore:
-    """Token ids of the text without words, then of ``texts``: int32 (T,) each; built once per texts and tokeniser."""
+def texts_digest(texts: Mapping[str, str]) -> str:
+    """A digest of items and their texts, in their order."""
     digest = sha256()
     for token, text in texts.items():
         digest.update(f"{token}\0{text}\0".encode())
-    provenance = {"kind": "tokens", "texts": digest.hexdigest(), **encoder.tokeniser_identity()}
+    return digest.hexdigest()
+
+
+def token_store(texts: Mapping[str, str], encoder: TextEncoder, folder: Path) -> ArrayStore:
+    """Token ids of the text without words, then of ``texts``: int32 (T,) each; built once per texts and tokeniser."""
+    provenance = {"kind": "tokens", "texts": texts_digest(texts), **encoder.tokeniser_identity()}
     ordered = ["", *texts.values()]
 
     def blocks(start: int) -> Iterator[np.ndarray]:
