@@ -60,6 +60,7 @@ CHOICES = {
 LEAST = {
     "train_batch_size": 1, "eval_batch_size": 1, "MAX_ITEM_LIST_LENGTH": 1, "epochs": 0, "stopping_step": 0,
     "learning_rate": 0.0, "encoder_learning_rate": 0.0, "weight_decay": 0.0, "encoder_weight_decay": 0.0,
+    "keep_checkpoints": 0, "checkpoint_epochs": 0, "checkpoint_steps": 0,
 }  # fmt: skip
 """Numbers below which a setting means nothing, and torch or RecBole would say so where nobody looks for it."""
 
