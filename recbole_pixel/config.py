@@ -19,6 +19,7 @@ from recbole_pixel.config_files import (
     settings_for,
     tower_in,
 )
+from recbole_pixel.metric_settings import check_metrics, check_valid_metric
 from recbole_pixel.properties_path import properties_dir
 from recbole_pixel.setting_types import documented_types, mismatch
 
@@ -178,7 +179,7 @@ def check_settings(settings: Mapping[str, Any], where: str) -> None:
             hint = nearest(str(value), CHOICES[key])
             raise SettingError(f"{where}: {key} is {value!r}, expected one of {', '.join(CHOICES[key])}{hint}")
     _check_types(settings, where)
-    _check_metrics(settings, where)
+    check_metrics(settings, where)
     for model, own in (settings.get(PER_MODEL) or {}).items():
         check_model(model.partition(":")[0])
         check_settings(own or {}, f"{where}, {PER_MODEL} {model}")
@@ -194,17 +195,6 @@ def _check_types(settings: Mapping[str, Any], where: str) -> None:
             raise SettingError(f"{where}: {key} is {value!r}, expected {expected}")
 
 
-def _check_metrics(settings: Mapping[str, Any], where: str) -> None:
-    from recbole.evaluator.register import metrics_dict
-
-    named = [("metrics", name) for name in settings.get("metrics") or ()]
-    if settings.get("valid_metric"):
-        named.append(("valid_metric", str(settings["valid_metric"]).partition("@")[0]))
-    for key, name in named:
-        if str(name).lower() not in metrics_dict:
-            raise SettingError(f"{where}: {key}: there is no metric {name!r}{nearest(str(name), metrics_dict)}")
-
-
 def make_config(
     model: str, dataset: str, files: Iterable[str | Path] = (), settings: Mapping[str, Any] | None = None
 ) -> Any:
@@ -217,7 +207,7 @@ def make_config(
         settings: on top of them.
 
     Raises:
-        SettingError: an unknown model, key or value.
+        SettingError: an unknown model, key or value, or a ``valid_metric`` that no validation has.
         FileNotFoundError: no such file or dataset.
     """
     from recbole_pixel.command_config import CommandConfig
@@ -238,6 +228,7 @@ def make_config(
         config = CommandConfig(model=model, dataset=dataset, config_dict=merged)
     finally:
         _for_any_model.reset(token)
+    check_valid_metric(config)
     check_dataset(config)
     return config
 

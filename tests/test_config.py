@@ -158,6 +158,41 @@ def test_a_value_that_cannot_be_meant_is_refused(settings, message):
 
 
 @pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        (
+            {"topk": [20]},
+            r"valid_metric is NDCG@10, and topk is \[20\]: no validation has it; set valid_metric to NDCG@20, or add",
+        ),
+        ({"topk": 5, "valid_metric": "recall@20"}, r"is recall@20, and topk is \[5\]: .* set valid_metric to recall@5"),
+        ({"valid_metric": "NDCG"}, r"valid_metric is NDCG, and topk is \[10\]: .* set valid_metric to NDCG@10"),
+        (
+            {"metrics": ["Hit"]},
+            "valid_metric is NDCG@10, and metrics are Hit: no validation has it; add NDCG to metrics",
+        ),
+        ({"metrics": ["GAUC"], "valid_metric": "GAUC@10"}, "GAUC has no cut-off: set valid_metric to GAUC"),
+    ],
+)
+def test_a_valid_metric_that_no_validation_has_is_refused_before_one(world, own, message):
+    for model in ("PixelSASRec", "BPR"):
+        with pytest.raises(SettingError, match=message):
+            make_config(model, "w", settings={**world, **own})
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"topk": [5, 20], "valid_metric": "ndcg@20"},
+        {"topk": 20, "valid_metric": "NDCG@20"},
+        {"metrics": ["GAUC", "ItemCoverage"], "valid_metric": "GAUC"},
+        {"metrics": ["ItemCoverage"], "valid_metric": "itemcoverage@10"},
+    ],
+)
+def test_a_valid_metric_that_is_computed_is_taken(world, own):
+    assert make_config("PixelSASRec", "w", settings={**world, **own})["valid_metric"] == own["valid_metric"]
+
+
+@pytest.mark.parametrize(
     "key", ["row_targets", "train_encoder_chunk", "encoder_learning_rate", "visual_embedding_size", "clip_grad_norm"]
 )
 def test_nothing_is_a_value_where_it_is_documented(key):

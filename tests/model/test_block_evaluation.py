@@ -79,9 +79,9 @@ def test_metrics_are_those_of_recboles_way(tmp_path, settings, build, monkeypatc
     write_inter(tmp_path, "w", random_rows(3, n_users=40))
     split = {"RS": [0.6, 0.1, 0.3]} if rows == "many positives" else {"LS": "valid_and_test"}
     own = {
-        **settings, "item_tower": "id", "metrics": METRICS, "topk": [3, 25], "metric_decimal_place": 12,
+        **settings, "item_tower": "id", "metrics": METRICS, "topk": [3, 25], "valid_metric": "NDCG@3",
         "eval_args": {"split": split, "order": "TO", "group_by": "user", "mode": "full"},
-        "eval_batch_size": 16, "embedding_size": 16,
+        "eval_batch_size": 16, "embedding_size": 16, "metric_decimal_place": 12,
     }  # fmt: skip
     own |= {"train_neg_sample_args": None} if model == "CORE" else {}
     config, network, (train, _, test) = build("w", {**own, **({} if model in MODELS else {"loss_type": "CE"})}, model)
