@@ -18,6 +18,13 @@ from recbole_pixel.whole_files import save_whole
 FORMAT = "recbole_pixel/1"
 
 
+OF_THE_READER: dict[str, Any] = {
+    **LEFT_BEHIND, "cache_dir": None, "checkpoint_dir": "saved", "result_dir": "result", "result_file": None,
+    "per_user": None, "log_wandb": False,
+}  # fmt: skip
+"""What a checkpoint may not say for whoever opens it: what is trusted, and where is written."""
+
+
 def plain(value: Any) -> Any:
     """``value`` as numbers, strings, lists and dicts; None for what has no such form (devices, classes)."""
     if value is None or isinstance(value, bool):
@@ -52,9 +59,19 @@ def starting_from_itself(settings: Mapping[str, Any], path: str | Path) -> dict[
     """The ``settings`` of the run that wrote the checkpoint ``path``, to build its model again.
 
     A run that started from another one's weights may keep what a frozen trunk with these makes of items: that the
-    trunk is built with them again, they are taken from the checkpoint itself, wherever the other one is now.
+    trunk is built with them again, they are taken from the checkpoint itself, wherever the other one is now. So are
+    those of an encoder of pictures, which is not looked for on the hub, or in a file, again.
     """
-    return {**settings, "pretrained": str(path)} if settings.get("pretrained") else dict(settings)
+    is_itself = settings.get("pretrained") or _sees_by_given_weights(settings)
+    return {**settings, "pretrained": str(path)} if is_itself else dict(settings)
+
+
+def _sees_by_given_weights(settings: Mapping[str, Any]) -> bool:
+    """Whether the model has an encoder of pictures that did not start at random."""
+    from recbole_pixel.registry import is_pixel_model
+
+    is_seeing = is_pixel_model(settings["model"]) and settings.get("item_tower") in ("image", "image_text")
+    return is_seeing and settings.get("encoder_weights") != "random"
 
 
 def restore_config(settings: dict[str, Any]) -> Any:
@@ -62,7 +79,7 @@ def restore_config(settings: dict[str, Any]) -> Any:
     from recbole.config import Config
 
     with _no_arguments():
-        return Config(model=settings["model"], dataset=settings["dataset"], config_dict={**settings, **LEFT_BEHIND})
+        return Config(model=settings["model"], dataset=settings["dataset"], config_dict={**settings, **OF_THE_READER})
 
 
 @contextmanager

@@ -85,6 +85,10 @@ class Pretrained(NamedTuple):
         weights = {shared_name(name, table, kind): tensor for name, tensor in state["state_dict"].items()}
         return cls(path, settings["model"], settings, weights)
 
+    def has_encoder(self, part: str) -> bool:
+        """Whether the run had an encoder of the ``part`` image or text."""
+        return any(name.startswith(f"encoder/{part}/") for name in self.weights)
+
     def start_encoder(self, encoder: nn.Module, part: str) -> None:
         """Gives ``encoder`` the weights of the run's encoder of pictures or texts, if it has one.
 

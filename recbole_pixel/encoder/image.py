@@ -35,6 +35,7 @@ class ImageEncoder(nn.Module):
         channels_last: whether weights and activations of the layout (U, C, H, W) lie channels last in memory, which
             changes no result; ``auto`` where there is more than one convolution.
         compile: run what learns through torch.compile: False, True, or a mode of it.
+        is_given: its weights are put into it by whoever makes it; those that ``weights`` names are not looked for.
 
     Raises:
         ValueError: nothing is known by that name, it has no such stages, or it does not take pictures of that size.
@@ -53,6 +54,7 @@ class ImageEncoder(nn.Module):
         batch_norm: str = "auto",
         channels_last: bool | str = "auto",
         compile: bool | str = False,
+        is_given: bool = False,
     ) -> None:
         super().__init__()
         self.name, self.weights, self.tuning = timm_name(name), weights, Tuning.parse(tune)
@@ -60,7 +62,7 @@ class ImageEncoder(nn.Module):
         if image_size is not None:
             check_picture_size(self.name, image_size)
         size = preset.image_size if preset and image_size is None else image_size
-        self.backbone = backbone = create_backbone(self.name, weights, size)
+        self.backbone = backbone = create_backbone(self.name, "random" if is_given else weights, size)
         self.image_size = size if size is not None else int(backbone.pretrained_cfg["input_size"][-1])
         n_convolutions = sum(isinstance(module, nn.Conv2d) for module in backbone.modules())
         is_last = n_convolutions > 1 if channels_last == "auto" else channels_last

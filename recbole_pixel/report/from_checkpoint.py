@@ -80,6 +80,7 @@ def _opened(checkpoint: Path, settings: Mapping[str, Any], trust: bool) -> Train
     init_seed(config["seed"], config["reproducibility"])  # random weights that never learn are not in the checkpoint
     check_rows(contents, train._dataset, checkpoint)
     model = get_model(config["model"])(config, train._dataset).to(config["device"])
+    config["pretrained"] = None  # the checkpoint itself, whose weights these are
     model.load_state_dict(contents["state_dict"])
     model.load_other_parameter(contents.get("other_parameter"))
     return Trained(config, model.eval(), (train._dataset, valid._dataset, test._dataset), None)

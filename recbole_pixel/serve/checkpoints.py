@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from recbole_pixel.checkpoint import is_ours, read_checkpoint, starting_from_itself
+from recbole_pixel.checkpoint import OF_THE_READER, is_ours, read_checkpoint, starting_from_itself
 from recbole_pixel.config import check_dataset, check_model, check_settings
 from recbole_pixel.config_files import nearest
-from recbole_pixel.foreign_pickles import LEFT_BEHIND, trusting
+from recbole_pixel.foreign_pickles import trusting
 from recbole_pixel.whole_files import DamagedFileError, read_plain
 
 NOT_TRAINING: dict[str, Any] = {"compile": False, "state": "WARNING"}
@@ -104,7 +104,7 @@ def serving_config(
 def _our_config(saved: Mapping[str, Any], changed: Mapping[str, Any]) -> Any:
     from recbole_pixel.command_config import CommandConfig
 
-    merged = {**saved, **NOT_TRAINING, **LEFT_BEHIND, **changed}
+    merged = {**saved, **NOT_TRAINING, **OF_THE_READER, **changed}
     if merged.get("stage") is not None:  # of PixRec: which other data and adapters its training began with
         merged["stage"] = "single"
     check_model(merged["model"])

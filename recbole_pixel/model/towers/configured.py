@@ -26,6 +26,11 @@ def started(config: Any, encoder: Encoder, part: str) -> Encoder:
     return encoder
 
 
+def is_given(config: Any, part: str) -> bool:
+    """Whether :func:`started` gives the encoder of the ``part`` its weights: none need be looked for elsewhere."""
+    return bool(config["pretrained"]) and Pretrained.read(config["pretrained"]).has_encoder(part)
+
+
 def configured_tower(config: Any, encoder: nn.Module, inputs: ItemInputs, table: nn.Embedding) -> ItemTower:
     """The tower of ``encoder``, which reads ``inputs``, in the place of ``table``."""
     return ItemTower(

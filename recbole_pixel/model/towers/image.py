@@ -10,7 +10,7 @@ from recbole_pixel.data.pictures import have_pictures, picture_inputs
 from recbole_pixel.encoder import ImageEncoder
 from recbole_pixel.item_tower import ItemTower
 from recbole_pixel.model.stored_kind import StoredKind
-from recbole_pixel.model.towers.configured import configured_tower, joint_tower, started
+from recbole_pixel.model.towers.configured import configured_tower, is_given, joint_tower, started
 
 
 def image_encoder(config: Any) -> ImageEncoder:
@@ -23,6 +23,7 @@ def image_encoder(config: Any) -> ImageEncoder:
         batch_norm=config["batch_norm"],
         channels_last=config["channels_last"],
         compile=config["compile"] or False,
+        is_given=is_given(config, "image"),
     )
     return started(config, encoder, "image")
 
