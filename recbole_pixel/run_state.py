@@ -16,6 +16,7 @@ from torch import nn
 from recbole_pixel.checkpoint import plain, plain_config, write_checkpoint
 from recbole_pixel.distributed import from_first, gather_objects, is_first, rank, wait_for_all, world_size
 from recbole_pixel.kept_states import SUFFIX, KeptStates
+from recbole_pixel.plain_numbers import changed_numbers, plain_numbers, set_numbers
 from recbole_pixel.random_state import random_state, set_random_state
 
 _runs = itertools.count()  # of this process, whose names would else be the same within a second
@@ -54,6 +55,7 @@ class RunState:
         number = next(_runs)
         name = f"{name}-{number}" if number else name
         self.saved_model_file = from_first(os.path.join(config["checkpoint_dir"], f"{name}.pth"))
+        self._built = plain_numbers(model)
         self.validated: list[tuple[int, float]] = []
         self.n_updates = 0
         self.seconds_before = 0.0
@@ -88,6 +90,7 @@ class RunState:
             "best_valid_score": float(self.best_valid_score) if np.isfinite(self.best_valid_score) else None,
             "state_dict": self.model.state_dict(),
             "other_parameter": _without_modules(self.model.other_parameter()),
+            "numbers": changed_numbers(self.model, self._built),
             "optimizer": self.optimizer.state_dict(),
             "item_table": None,
             "rows": self.rows or {},
@@ -201,6 +204,7 @@ class RunState:
     def load(self, state: Mapping[str, Any]) -> None:
         """Takes what :meth:`checkpoint` gave: weights, optimiser, early stopping."""
         self.model.load_state_dict(state["state_dict"])
+        set_numbers(self.model, state.get("numbers", {}))
         others = (state.get("other_parameter") or {}).items()
         self.model.load_other_parameter(
             {name: value.to(self.device) if isinstance(value, torch.Tensor) else value for name, value in others}

@@ -59,9 +59,11 @@ def test_a_run_that_was_killed_comes_to_the_end_of_one_that_was_not(tmp_path, wo
     assert_same(ends(run(model, name, settings=settings, resume=True)), ends(whole))
 
 
-@pytest.mark.parametrize("model", ["SASRec", "BPR"])
+@pytest.mark.parametrize("model", ["SASRec", "BPR", "MultiVAE"])
 def test_recboles_models_go_on_from_their_last_epoch(tmp_path, world, model):
+    """MultiVAE counts its steps in an attribute, by which a weight of its loss rises."""
     settings = {**world, "epochs": 3, "hidden_dropout_prob": 0.3, "train_batch_size": 60, "metric_decimal_place": 7}
+    settings |= {"total_anneal_steps": 50, "anneal_cap": 1.0}
     whole = run(model, "w", settings={**settings, "checkpoint_dir": str(tmp_path / "whole")})
     killed_run(model, "w", settings, (Resumable, "_full_sort_batch_eval", 2, True))
     killed_run(model, "w", settings, (Resumable, "_train_rest", 1, True), resume=True)
