@@ -11,8 +11,16 @@ from recbole_pixel.store.errors import PictureError
 from recbole_pixel.store.picture import MAX_BYTES, MAX_PIXELS
 
 CLASS_NAME = "LMDB_Image"
-MAX_MEMO = 1000
 MAX_STEPS = 1000
+MAX_TUPLES = 4
+STEPS = {
+    "PROTO", "FRAME", "STOP", "MARK", "GLOBAL", "STACK_GLOBAL", "NEWOBJ", "REDUCE", "BUILD", "EMPTY_DICT", "SETITEM",
+    "SETITEMS", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "NONE", "NEWTRUE",
+    "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES",
+    "SHORT_BINBYTES", "MEMOIZE", "BINPUT", "BINGET",
+}  # fmt: skip
+"""What the pickle of one object of plain values is made of, in protocols 2 to 5. REDUCE is of no use, but what it would
+call is then named."""
 MAX_OVERHEAD = 64 * 1024
 """Bytes of a record beside its pixels, PixelRec's has about 150; its instructions and their numbers have bounds, too:
 whatever a pickle does, it does little of it."""
@@ -63,13 +71,18 @@ def _refuse_excess(record: bytes) -> None:
     """Looks at the instructions without following them.
 
     A pickle may name memo slot four billion, for which the C unpickler would allocate 64 GB, promise a gigabyte that
-    does not follow, or build a dictionary whose keys all collide.
+    does not follow, build a dictionary whose keys all collide, or a key of tuples whose every one holds the one before
+    twice, over which Python's hash takes for ever.
     """
+    n_tuples = 0
     for step, (opcode, argument, _) in enumerate(pickletools.genops(record)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > MAX_MEMO:
-            raise PictureError(f"its pickle names memo slot {argument}: refused")
-        if opcode.name in ("LONG", "LONG1", "LONG4") and int(argument or 0).bit_length() > 64:
+        if opcode.name not in STEPS:
+            raise PictureError(f"its pickle has the instruction {opcode.name}, which PixelRec's has not: refused")
+        if opcode.name == "LONG1" and int(argument or 0).bit_length() > 64:
             raise PictureError("its pickle holds a number of more than 64 bits: refused")
+        n_tuples += opcode.name.startswith("TUPLE")
+        if n_tuples > MAX_TUPLES:
+            raise PictureError(f"its pickle makes more than {MAX_TUPLES} tuples, PixelRec's makes one: refused")
         if step > MAX_STEPS:
             raise PictureError(f"its pickle has more than {MAX_STEPS} instructions: refused")
 

@@ -186,6 +186,12 @@ def short(text: bytes) -> bytes:
     return b"\x8c" + bytes([len(text)]) + text
 
 
+def by_memo(n_steps: int, make: bytes) -> bytes:
+    """A dictionary with a key that ``make`` builds in steps, each of what the one before has left in the memo."""
+    steps = b"".join(make.replace(b"%c", bytes([step])) + b"\x94" for step in range(n_steps))
+    return b"\x80\x04)\x94" + steps + b"}h%cNs." % n_steps
+
+
 COLLIDING = b"".join(b"\x8a\x0a" + ((2**61 - 1) * number).to_bytes(10, "little") + b"N" for number in range(20_000))
 
 RECORDS = {
@@ -197,6 +203,10 @@ RECORDS = {
     "keys that all collide": build_of(b"}(" + COLLIDING + b"u"),
     "lists within lists": b"\x80\x04" + b"](" * 100_000 + b"e" * 100_000 + b".",
     "doubling by memo": b"\x80\x04]\x94" + b"".join(b"](h%ch%ce\x94" % (n, n) for n in range(200)) + b".",
+    "a key that doubles by DUP": b"\x80\x04})" + b"2\x86" * 30 + b"Ns.",
+    "a key that doubles by memo": by_memo(30, b"h%ch%c\x86"),
+    "a key of many by memo": by_memo(5, b"(" + b"h%c" * 90 + b"t"),
+    "a frozen set": by_memo(9, b"(h%c\x91"),
     "a number of megabytes": build_of(
         b"}(" + short(b"size") + b"\x8b" + struct.pack("<i", 4 << 20) + b"\x7f" * (4 << 20) + b"u"
     ),
@@ -237,9 +247,39 @@ def test_records_of_pixelrec_are_pictures_or_refused(name):
     assert str(said.value).isprintable()
 
 
-def test_the_sound_record_is_a_picture():
-    assert decode_image(picture_in(pickle.dumps(LMDB_Image()))).tolist() == np.zeros((2, 2, 3)).tolist()
+def test_instructions_that_pixelrec_has_not_are_named():
+    with pytest.raises(PictureError, match=r"the instruction DUP, which PixelRec's has not: refused"):
+        picture_in(RECORDS["a key that doubles by DUP"])
+    with pytest.raises(PictureError, match=r"more than 4 tuples, PixelRec's makes one: refused"):
+        picture_in(RECORDS["a key that doubles by memo"])
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"size": [2, 2]},
+        {"id": None},
+        {"id": 7},
+        {"id": 2**40},
+        {"id": 0.5},
+        {"id": "x" * 300},
+        {"id": "image"},
+        {"size": (300, 90), "image": bytes(81_000)},
+        {"size": (1, 70_000), "image": bytes(210_000)},
+    ],
+)
+def test_sound_records_are_pictures(attributes, protocol):
+    picture = LMDB_Image()
+    vars(picture).update(attributes)
+    pixels = decode_image(picture_in(pickle.dumps(picture, protocol)))
+    assert pixels.shape == (*picture.size, 3)
+    assert not pixels.any()
+
+
+def test_what_a_record_asks_for_is_named_without_terminal_codes():
     evil = "\x1b[2J" * 1000
     with pytest.raises(PictureError, match=r"its pickle asks for 'm\.") as said:
-        picture_in(b"\x80\x04\x8c\x01m\x8d" + struct.pack("<Q", len(evil)) + evil.encode() + b"\x93.")
+        picture_in(b"\x80\x04\x8c\x01mX" + struct.pack("<I", len(evil)) + evil.encode() + b"\x93.")
     assert "\x1b" not in str(said.value)
