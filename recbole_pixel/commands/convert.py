@@ -64,7 +64,10 @@ def _add_table(sources: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _add_images(pictures)
     pictures.add_argument("--image-column", metavar="COL", help="column of --items that names each item's picture file")
     parser.add_argument(
-        "--image-root", type=Path, metavar="DIR", help="where those names start (default: beside --items)"
+        "--image-root",
+        type=Path,
+        metavar="DIR",
+        help="where those names start (default: beside --items); what leads out of it is refused",
     )
     parser.add_argument(
         "--separator", metavar="CHAR", help="between cells, tab for a tab (default: by the file's suffix)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import polars as pl
 
 from recbole_pixel.convert.atomic_text import is_missing
 from recbole_pixel.convert.source_table import SourceTable
-from recbole_pixel.store import FileMapSource, ImageSource, build_image_store
+from recbole_pixel.store import FileMapSource, ImageSource, PictureError, build_image_store
 
 
 class PicturesOfItems:
@@ -94,6 +95,19 @@ class Pictures:
     is_fresh: bool = True
 
 
+class _PicturesBelow(FileMapSource):
+    """Files that a table of somebody else's names, all of them below the folder that is the source's name."""
+
+    def read(self, token: str) -> bytes:
+        """The bytes of the item's file; refused if `..`, its beginning or a link leads out of the folder."""
+        if not Path(os.path.realpath(self.files[token])).is_relative_to(self.name):
+            raise PictureError(
+                f"{str(self.files[token])!r} leads out of {self.name}: refused; name a folder that holds them all with "
+                f"--image-root"
+            )
+        return super().read(token)
+
+
 def named_by_column(table: SourceTable, key: str, column: str, root: Path | None = None) -> FileMapSource:
     """The pictures whose files a column of the items' table names.
 
@@ -101,7 +115,8 @@ def named_by_column(table: SourceTable, key: str, column: str, root: Path | None
         table: the items' table.
         key: its column of item IDs.
         column: its column of file names, absolute or relative to `root`.
-        root: the folder they start from; the table's own by default.
+        root: the folder they start from, the table's own by default; a file that does not lie below it makes that one
+            picture bad.
 
     Raises:
         LookupError: a column is missing.
@@ -127,7 +142,7 @@ def named_by_column(table: SourceTable, key: str, column: str, root: Path | None
             f"none of the {len(files)} files that column {column!r} of {table.path} names is there"
             + (f", e.g. {example}; name the folder they start from with --image-root" if example else "")
         )
-    return FileMapSource(present, str(base.resolve()))
+    return _PicturesBelow(present, str(base.resolve()))
 
 
 def store_pictures(source: ImageSource, items: Sequence[str], out: Path, options: ImageOptions) -> Pictures:

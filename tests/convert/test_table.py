@@ -57,6 +57,22 @@ def test_an_unreadable_picture_counts_as_missing_and_is_named(convert, covers, s
     assert "unreadable picture of item B" in out
 
 
+def test_a_picture_out_of_its_folder_counts_as_missing_and_is_named(convert, covers, tmp_path, shop, capsys) -> None:
+    covers("A", folder="photos")
+    covers("B", folder="elsewhere")
+    (tmp_path / "products.csv").write_text("code,name,price,photo\nA,x,1,A.jpg\nB,y,2,../elsewhere/B.jpg\n")
+    command = (*WORDS, *ITEMS, "--image-column", "photo")
+    assert convert(*command, "--image-root", "photos") == 0
+    out = capsys.readouterr().out
+    assert "items without a picture: 1 (B)" in out
+    assert "unreadable picture of item B: 'photos/../elsewhere/B.jpg' leads out of " in out
+    assert ImageStore(shop / "images.lmdb").tokens() == ["A"]
+
+    (tmp_path / "products.csv").write_text("code,name,price,photo\nB,y,2,../elsewhere/B.jpg\n")
+    assert convert(*command, "--image-root", "photos") == 2
+    assert "name a folder that holds them all with --image-root" in capsys.readouterr().err
+
+
 def test_images_can_be_skipped(convert, covers, shop: Path) -> None:
     assert convert(*WORDS, "--images", covers("A"), "--skip-images") == 0
     assert sorted(path.name for path in shop.iterdir()) == ["shop.inter", "shop.item"]

@@ -15,6 +15,8 @@ from worlds import random_rows, write_inter
 
 from recbole_pixel.config import make_config
 from recbole_pixel.config_files import SettingError, is_name
+from recbole_pixel.convert import SourceTable, named_by_column
+from recbole_pixel.store import ImageStore, build_image_store
 from recbole_pixel.store.download import download_images
 from recbole_pixel.store.download_decoding import Decoder, EncodingError
 from recbole_pixel.store.download_options import DownloadOptions
@@ -142,6 +144,28 @@ def test_tokens_are_keys_of_a_store_and_no_names_of_files(server, tmp_path):
     assert {path.relative_to(inner).parts[0] for path in made} == {"w.item", "images.lmdb"} | {
         path.name for path in inner.glob("images.lmdb.*")
     }
+
+
+def test_a_table_names_pictures_below_its_folder_alone(tmp_path):
+    inside, outside = tmp_path / "shop", tmp_path / "secret"
+    for folder in (inside / "sub", outside, tmp_path / "shop2"):
+        folder.mkdir(parents=True)
+        (folder / "x.png").write_bytes(png())
+    (inside / "link.png").symlink_to(outside / "x.png")
+    (inside / "loop.png").symlink_to("loop.png")
+    (inside / "away").symlink_to(outside)
+    (inside / "near.png").symlink_to("sub/x.png")
+    refused = ["../secret/x.png", str(outside / "x.png"), "sub/../../secret/x.png", "link.png", "away/x.png"]
+    refused += ["../shop2/x.png"]
+    read = ["sub/x.png", "sub/../sub/x.png", str(inside / "sub" / "x.png"), "near.png", "../shop/sub/x.png"]
+    gone = ["loop.png", "../secret/none.png"]
+    table = inside / "items.csv"
+    table.write_text("item,photo\n" + "".join(f"{name},{name}\n" for name in [*refused, *read, *gone]))
+    source = named_by_column(SourceTable(table), "item", "photo")
+    report = build_image_store(source, tmp_path / "store", size=8, progress=False)
+    assert ImageStore(tmp_path / "store").tokens() == sorted(read)
+    assert sorted(report.bad) == sorted(refused)
+    assert all(f"leads out of {inside}: refused; name a folder" in reason for reason in report.bad.values())
 
 
 NOT_NAMES = ["../w", "w/../../x", "/etc", "..", ".", "", "a\\b", "a\0b", "a\nb", "\x1b[2J", 5, None]
