@@ -10,6 +10,7 @@ import simplejpeg
 from PIL import Image
 
 from recbole_pixel.store.errors import PictureError
+from recbole_pixel.store.jpeg_scans import refuse_scan_bomb
 
 START = b"\xff\xd8"
 ORIENTATION = 0x0112  # the EXIF tag
@@ -39,10 +40,11 @@ def plain_jpeg(data: bytes, wanted: tuple[int, int] | None, max_pixels: int) -> 
         max_pixels: a larger one is left to Pillow, which has the words for it.
 
     Raises:
-        PictureError: its data are torn, so that what comes out would not be the picture.
+        PictureError: its data are torn, so that what comes out would not be the picture; or it has too many scans.
     """
     if not data.startswith(START):
         return None
+    refuse_scan_bomb(data)
     turn = _orientation(data)
     height, width = wanted or (0, 0)
     smallest = (2 * width, 2 * height) if turn in SIDEWAYS else (2 * height, 2 * width)

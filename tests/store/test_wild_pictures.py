@@ -27,6 +27,7 @@ from wild_pictures import (
     icon,
     icon_of,
     jpeg,
+    many_scans,
     palette,
     png,
     png_header,
@@ -40,6 +41,7 @@ from wild_pictures import (
 )
 
 from recbole_pixel.store import ImageStore, PictureError, build_image_store, decode_image
+from recbole_pixel.store.jpeg_scans import refuse_scan_bomb
 from recbole_pixel.store.picture import FORMATS
 
 CLEAR_RED, CLEAR_BLUE = (*RED, 0), (*BLUE, 255)
@@ -98,6 +100,8 @@ READ = {
     ),
     "jpeg with a huge, senseless colour profile": (huge_icc(), USUAL, 6),
     "jpeg with junk behind it": (jpeg() + bytes(4000), USUAL, 6),
+    "jpeg with a note full of scan marks": (with_app(jpeg(progressive=True), 0xE9, b"\xff\xda" * 9000), USUAL, 6),
+    "jpeg with scans behind its end": (jpeg(progressive=True) + many_scans(5_000), USUAL, 6),
     **{f"jpeg of exif orientation {turn}": (turned(turn), USUAL, 6) for turn in range(1, 9)},
     "jpeg of two pictures (mpo)": (animation("MPO", quality=98, subsampling=0), USUAL, 6),
     "gif": (encoded(PLAIN, "GIF"), USUAL, 0),
@@ -137,6 +141,7 @@ if "AVIF" in FORMATS:
     READ["avif"] = (encoded(PLAIN, "AVIF", quality=95), USUAL, 12)
 
 JPEG, NOISE = jpeg(), Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+INKS = PLAIN.convert("CMYK")
 NOISY = jpeg(NOISE)
 SCAN = NOISY.index(b"\xff\xda") + 400
 
@@ -201,6 +206,12 @@ REFUSED = {
     "gif that says 65,535 x 65,535": (b"GIF89a\xff\xff\xff\xff\0\0\0" + encoded(PLAIN, "GIF")[13:], "bomb"),
     "bmp that says 40,000 x 40,000": (bmp_header(40_000, 40_000), "decompression bomb"),
     "ppm that says 90,000 x 90,000": (b"P6 90000 90000 255\n" + bytes(99), "decompression bomb"),
+    "progressive jpeg of 5,000 scans": (many_scans(5_000), "more than 100 scans of 16 x 16 pixels: .* bomb"),
+    "progressive cmyk jpeg of 5,000 scans": (many_scans(5_000, INKS), "more than 100 scans of 16 x 16 pixels"),
+    "progressive jpeg of 40 scans of 81 million pixels": (
+        many_scans(30).replace(b"\0\x10\0\x10\x03", struct.pack(">HHB", 9000, 9000, 3)),
+        "more than 37 scans of 9000 x 9000 pixels: a decompression bomb",
+    ),
     "base64 of a picture": (base64.b64encode(PNG), "a known format: it begins b'iVBORw0K'"),
     "rar": (b"Rar!\x1a\x07\0" + bytes(40), "not a picture of a known format"),
     "tar": (b"a.jpg" + bytes(252) + b"ustar\x0000" + bytes(248), "not a picture of a known format"),
@@ -256,6 +267,12 @@ def test_the_page_of_faults_lists_them_all():
     n_avif = "AVIF" not in FORMATS  # one of each, which this Pillow cannot make
     assert f" {len(READ) + n_avif}, each compared with the pixels" in page
     assert f" {len(REFUSED) + n_avif}, by name" in page
+
+
+def test_a_hundred_scans_are_looked_at_and_one_more_is_not():
+    refuse_scan_bomb(many_scans(90))
+    with pytest.raises(PictureError, match="more than 100 scans"):
+        refuse_scan_bomb(many_scans(91))
 
 
 def test_heic_is_read_where_pillow_heif_is_installed():

@@ -180,6 +180,13 @@ def bmp_header(width: int, height: int) -> bytes:
     )
 
 
+def many_scans(n_scans: int, image: Image.Image = PLAIN) -> bytes:
+    """A progressive JPEG whose last scan comes `n_scans` times more."""
+    data = jpeg(image, progressive=True)
+    last, end = data.rindex(b"\xff\xda"), len(data) - 2
+    return data[:end] + data[last:end] * n_scans + data[end:]
+
+
 def read(data: bytes) -> Image.Image:
     """Opened by Pillow, as it is."""
     return Image.open(io.BytesIO(data))
