@@ -79,7 +79,7 @@ def file_of(picture: Picture) -> bytes:
         return picture
     if isinstance(picture, Image.Image):
         buffer = io.BytesIO()
-        to_rgb(ImageOps.exif_transpose(picture)).save(buffer, "PNG")
+        to_rgb(ImageOps.exif_transpose(picture), getattr(picture, "tag_v2", None)).save(buffer, "PNG")
         return buffer.getvalue()
     path = Path(picture)
     if not path.is_file():

@@ -31,9 +31,9 @@ FORMATS = tuple(name for name in WANTED if name in Image.OPEN)
 def decode_image(data: bytes, size: int | tuple[int, int] | None = None, fit: str = "squash") -> np.ndarray:
     """The picture in `data` as it is meant to be looked at.
 
-    EXIF orientation is applied, transparency is laid on white, CMYK, palette, grey and 16-bit pictures become RGB
-    (colour profiles are not applied, of 16 bits the upper 8 are kept), of an animation, a multi-page TIFF or an MPO the
-    first picture is read, of an ICO the largest.
+    EXIF orientation is applied, transparency is laid on white, CMYK, palette, grey, 12- and 16-bit pictures become RGB
+    (colour profiles are not applied, of more than 8 bits the upper 8 are kept), of an animation, a multi-page TIFF or
+    an MPO the first picture is read, of an ICO the largest.
 
     Args:
         data: a picture file: JPEG, PNG, GIF, WebP, BMP, TIFF, JPEG 2000, PPM, ICO; AVIF where Pillow can, HEIC where
@@ -111,6 +111,7 @@ def _read(data: bytes) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise too_many_pixels(image.width, image.height, MAX_PIXELS)
     image.load()
+    tags = getattr(image, "tag_v2", None)  # a TIFF's; lost with the next line
     with suppress(Exception):  # a picture is not worse for a torn EXIF block, whatever that makes the parser raise
         image = ImageOps.exif_transpose(image)
-    return to_rgb(image)
+    return to_rgb(image, tags)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -22,6 +23,7 @@ from wild_pictures import (
     chunk,
     cmyk,
     deep,
+    grey_tiff,
     halves,
     huge_icc,
     icon,
@@ -34,12 +36,14 @@ from wild_pictures import (
     tiled_tiff,
     turned,
     turned_tiff,
+    twelve_bits,
     unmarked,
     with_app,
     ycck,
     zipped_png,
 )
 
+from recbole_pixel.serve.stored_form import file_of
 from recbole_pixel.store import ImageStore, PictureError, build_image_store, decode_image
 from recbole_pixel.store.jpeg_scans import refuse_scan_bomb
 from recbole_pixel.store.picture import FORMATS
@@ -50,7 +54,9 @@ USUAL = halves()
 ON_WHITE = halves(WHITE, BLUE)
 GREYS = halves((40, 40, 40), (200, 200, 200))
 PNG = encoded(PLAIN)
-grey = Image.fromarray(GREYS[..., 0])
+SHADES = GREYS[..., 0]
+INVERTED = (65_535 - SHADES.astype("<u2") * 257).tobytes()
+grey = Image.fromarray(SHADES)
 bits = Image.fromarray(halves((0,), (255,))[..., 0]).convert("1")
 
 # name -> bytes, what is to be seen, by how much a sample may differ (coding that loses)
@@ -121,6 +127,10 @@ READ = {
         0,
     ),
     "tiff 16-bit grey": (encoded(Image.fromarray(deep((40,), (200,))[..., 0].astype("<u2")), "TIFF"), GREYS, 0),
+    "tiff 16-bit grey, zero is white": (grey_tiff(INVERTED, 16, 0), GREYS, 0),
+    "tiff 16-bit grey, zero is white, turned": (grey_tiff(INVERTED, 16, 0, orientation=3), GREYS[:, ::-1], 0),
+    "tiff 12-bit grey": (grey_tiff(twelve_bits(SHADES * 16.0 + 7), 12), GREYS, 0),
+    "tiff 8-bit grey, zero is white": (grey_tiff((255 - SHADES).tobytes(), 8, 0), GREYS, 0),
     "tiff of a fax": (encoded(bits, "TIFF", compression="group4"), halves(BLACK, WHITE), 0),
     "tiff on its head": (turned_tiff(), USUAL, 0),
     "bmp": (encoded(PLAIN, "BMP"), USUAL, 0),
@@ -198,6 +208,10 @@ REFUSED = {
     "tiff of floats": (encoded(Image.new("F", (4, 4), 0.5), "TIFF"), "no defined white"),
     "tiff of 32-bit numbers": (encoded(Image.new("I", (4, 4), 70_000), "TIFF"), "no defined white"),
     "tiff of numbers below zero": (encoded(Image.new("I", (4, 4), -5), "TIFF"), "no defined white"),
+    "pfm of floats": (b"Pf\n2 2\n-1.0\n" + struct.pack("<4f", 0, 1, 0, 1), "no defined white|not a picture"),
+    "tiff of small 32-bit numbers": (grey_tiff(SHADES.astype("<u4").tobytes(), 32), "samples of 32 bits have no"),
+    "tiff of 16 bits with a sign": (grey_tiff(INVERTED, 16, form=2), "samples of 16 bits with a sign have no defined"),
+    "tiff of 8 bits with a sign": (grey_tiff(SHADES.tobytes(), 8, form=2), "samples of 8 bits with a sign have no"),
     "png that says 50,000 x 50,000": (png_header(50_000, 50_000) + chunk(b"IDAT", bytes(9)), "decompression bomb"),
     "png just above the limit": (png_header(9_460, 9_460) + chunk(b"IDAT", bytes(9)), "decompression bomb"),
     "zipped png of 50,000 x 50,000": (zipped_png(50_000), "decompression bomb"),
@@ -267,6 +281,11 @@ def test_the_page_of_faults_lists_them_all():
     n_avif = "AVIF" not in FORMATS  # one of each, which this Pillow cannot make
     assert f" {len(READ) + n_avif}, each compared with the pixels" in page
     assert f" {len(REFUSED) + n_avif}, by name" in page
+
+
+def test_pictures_that_pillow_has_opened_are_read_alike():
+    opened = Image.open(io.BytesIO(READ["tiff 16-bit grey, zero is white, turned"][0]))
+    assert np.array_equal(decode_image(file_of(opened)), GREYS[:, ::-1])
 
 
 def test_a_hundred_scans_are_looked_at_and_one_more_is_not():

@@ -147,6 +147,20 @@ def turned_tiff() -> bytes:
     return encoded(PLAIN.transpose(Image.Transpose.ROTATE_180), "TIFF", tiffinfo=tags)
 
 
+def grey_tiff(data: bytes, bits: int, photometric: int = 1, form: int = 1, orientation: int = 1) -> bytes:
+    """A TIFF of SIDE x SIDE samples of grey in one strip, as they are."""
+    tags = {256: SIDE, 257: SIDE, 258: bits, 259: 1, 262: photometric, 273: 8, 274: orientation, 277: 1, 278: SIDE}
+    tags |= {279: len(data), 339: form}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def twelve_bits(values: np.ndarray) -> bytes:
+    """Samples of 12 bits, two in three bytes."""
+    first, second = values.reshape(-1, 2).astype(int).T
+    return np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=-1).astype(np.uint8).tobytes()
+
+
 def icon() -> bytes:
     """A small white picture and the usual one, larger."""
     large = PLAIN.resize((32, 32), Image.Resampling.NEAREST)
