@@ -17,6 +17,7 @@ from recbole.data.dataset import KnowledgeBasedDataset
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_pixel.data.atomic_faults import AtomicFileError, named_faults, refuse_shifted
+from recbole_pixel.data.id_columns import refuse_other_types
 from recbole_pixel.data.inter_cache import InterCache, file_state
 from recbole_pixel.data.inter_file import Column, Tokens, UnreadableError, read_inter
 from recbole_pixel.data.sorting import counts_of, number_by_first, take
@@ -40,12 +41,21 @@ class FastLoading:
         dataset: Any = self
         path, config = Path(filepath), dataset.config
         with named_faults(path, config["field_separator"], config["seq_separator"], config["encoding"]):
+            ids = self._loaded_ids(source)
+            refuse_other_types(path, ids, config["field_separator"], config["encoding"])
             frame = self._loaded(filepath, source)
             if frame is not None:
                 refuse_shifted(path, config["field_separator"], config["encoding"])
         if source is FeatureSource.INTERACTION and frame is not None:
             self._check_interactions(path, frame)
         return frame
+
+    def _loaded_ids(self, source: Any) -> set[str]:
+        """The fields of users and items, if they are loaded from files of this kind."""
+        dataset: Any = self
+        load, unload = dataset._get_load_and_unload_col(source)
+        ids = {field for field in (dataset.uid_field, dataset.iid_field) if field is not None}
+        return (ids if load is None else ids & load) - (unload or set())
 
     def _loaded(self, filepath: str, source: Any) -> Any:
         dataset: Any = self
