@@ -17,7 +17,7 @@ from recbole.data.dataset import KnowledgeBasedDataset
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_pixel.data.atomic_faults import AtomicFileError, named_faults, refuse_shifted
-from recbole_pixel.data.id_columns import refuse_other_types
+from recbole_pixel.data.id_columns import PADDING, refuse_other_types, refuse_padding
 from recbole_pixel.data.inter_cache import InterCache, file_state
 from recbole_pixel.data.inter_file import Column, Tokens, UnreadableError, read_inter
 from recbole_pixel.data.sorting import counts_of, number_by_first, take
@@ -46,6 +46,7 @@ class FastLoading:
             frame = self._loaded(filepath, source)
             if frame is not None:
                 refuse_shifted(path, config["field_separator"], config["encoding"])
+                refuse_padding(path, frame, ids)
         if source is FeatureSource.INTERACTION and frame is not None:
             self._check_interactions(path, frame)
         return frame
@@ -260,9 +261,9 @@ def _is_coded(column: Any) -> bool:
 
 def token_array(names: pa.Array, order: np.ndarray) -> np.ndarray:
     """RecBole's ``field2id_token``: the padding, then ``names[order]``, as strings of one width."""
-    width = max(len("[PAD]"), int(pc.max(pc.utf8_length(names)).as_py() or 0))
+    width = max(len(PADDING), int(pc.max(pc.utf8_length(names)).as_py() or 0))
     tokens = np.empty(len(order) + 1, f"<U{width}")
-    tokens[0] = "[PAD]"
+    tokens[0] = PADDING
     for first in range(0, len(order), 1 << 20):
         part = names.take(pa.array(order[first : first + (1 << 20)]))
         tokens[1 + first : 1 + first + len(part)] = part.to_numpy(zero_copy_only=False)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+import pandas as pd
+
 from recbole_pixel.data.atomic_faults import KINDS, AtomicFileError
+
+PADDING = "[PAD]"
+"""The token of id 0 in every field of RecBole's."""
 
 
 def refuse_other_types(path: Path, ids: Collection[str], separator: str = "\t", encoding: str | None = None) -> None:
@@ -29,3 +34,29 @@ def refuse_other_types(path: Path, ids: Collection[str], separator: str = "\t", 
                 f"{path} cannot be read: line 1 gives {name!r} the type {kind!r}, and users and items are tokens, one "
                 f"in a cell; write {name}:token in its place"
             )
+
+
+def refuse_padding(path: Path, frame: pd.DataFrame, ids: Collection[str]) -> None:
+    """Refuses a user or an item of the name that RecBole gives to id 0.
+
+    Args:
+        path: of the file.
+        frame: what was read of it.
+        ids: the fields of users and items.
+
+    Raises:
+        AtomicFileError: there is one.
+    """
+    for field in frame.columns.intersection(list(ids)):
+        if _has_padding(frame[field]):
+            raise AtomicFileError(
+                f"{path} has {PADDING!r} in column {field!r}: RecBole pads with a token of this name, and would take "
+                f"the one for the other; rename it, or leave its rows out"
+            )
+
+
+def _has_padding(column: pd.Series) -> bool:
+    """Categories are compared as they lie: pandas would make a table of all of them to look one up."""
+    is_coded = isinstance(column.dtype, pd.CategoricalDtype)
+    tokens = pd.Series(column.cat.categories.array) if is_coded else column
+    return bool((tokens == PADDING).any())
