@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from recbole_pixel.terminal import harmless
+
 ENCODER = "the encoder"
 
 
@@ -38,6 +40,6 @@ def learning_parts(model: nn.Module, item_table: str) -> dict[str, dict[str, nn.
 
 
 def named(names: Iterable[str], most: int = 3) -> str:
-    """The first of some names, in words."""
+    """The first of some names, in words; codes that command a terminal are written out, as tokens may hold any."""
     listed = list(names)
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+    return harmless(", ".join(listed[:most])) + (f" and {len(listed) - most} more" if len(listed) > most else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from recbole_pixel.health.losses import WINDOW, StepLosses
 from recbole_pixel.health.movement import Movement
 from recbole_pixel.health.notes import Notes
 from recbole_pixel.health.parts import learning_parts, part_of
-from recbole_pixel.health.pictures import largest_group, sampled
+from recbole_pixel.health.pictures import largest_group, sampled, tell_missing, tell_shared
 from recbole_pixel.health.popular import popularity_score
 from recbole_pixel.health.progress import Progress, chance_of
 from recbole_pixel.health.vectors import Vectors, table_shape
@@ -238,6 +239,16 @@ def test_the_items_that_share_a_picture_are_found():
     some = sampled(list(pictures), 0, 10)
     assert len(set(some)) == 10
     assert some == sorted(some, key=lambda token: int(token[1:]))
+
+
+def test_tokens_that_command_a_terminal_are_written_out_in_the_log(caplog):
+    tokens = [f"\x1b]0;owned\x07\x1b[2J{item}" for item in range(20)]
+    with caplog.at_level(logging.WARNING):
+        tell_missing(notes := Notes(), tokens, [], "pictures", "missing_image: mean")
+        tell_shared(notes, tokens, len(tokens))
+    assert caplog.text.count(r"\x1b]0;owned\x07\x1b[2J0, \x1b]0;owned") == 2
+    assert not {"\x1b", "\x07"} & set(caplog.text)
+    assert set(notes.found) == {"pictures_missing", "pictures_shared"}
 
 
 @pytest.fixture
