@@ -1,6 +1,7 @@
-"""Which candidates are not ranked against a target: those that its own user consumed.
+"""Which candidates are not ranked against a target: the other items of its row; of pairs, what their user consumed.
 
-They are kept as lists of positions, never as a mask of the size of the scores.
+A row is a window of its user's history: what the user consumed outside of it is ranked like any other item. Collisions
+are kept as lists of positions, never as a mask of the size of the scores.
 """
 
 from __future__ import annotations

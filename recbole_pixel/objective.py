@@ -105,7 +105,7 @@ class SharedNegativeLoss:
 
     Args:
         kind: ``BPR`` or ``BCE``.
-        collisions: negatives that the user of a target consumed.
+        collisions: negatives that stand in the row of a target; of pairs, those that its user consumed.
         limit: bytes of scores, in float32, that may exist at once.
     """
 
