@@ -5,6 +5,7 @@ Both sides score, mask, collect and evaluate: RecBole's trainer and collector on
 time. RecBole's side ranks a part of the users, in batches as large, and its seconds are scaled to all of them. The
 metrics of these users must be the same on both sides, to the last digit that RecBole prints. A second claim compares
 the two collectors alone, on scores that are there. Memory is measured in fresh processes, beyond what the vectors take.
+All on one thread, which each line states.
 
     python benchmarks/evaluate.py [--users 20000] [--items 96282] [--size 512] [--rounds 3] [--quick]
 """
@@ -33,6 +34,7 @@ SETTINGS: dict[str, Any] = {
     "eval_args": {"mode": "full"},
 }
 WANTED_MIB = 1536
+THREADS = 1
 
 
 class Vectors(nn.Module):
@@ -102,7 +104,7 @@ def extra_memory(options: argparse.Namespace, n_users: int, lazily: bool) -> flo
     """MiB that an evaluation takes beyond vectors, users' histories and libraries; for a process of its own."""
     import recbole.trainer  # noqa: F401 - libraries are loaded before the first look
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     model = Vectors(options.users, options.items, options.size)
     data = batches(model, n_users, options.batch_size)
     before = peak_memory()
@@ -144,7 +146,7 @@ def memory(options: argparse.Namespace) -> None:
     recboles, _ = in_fresh_process(extra_memory, options, options.recbole_users, False)
     claim(
         "evaluation memory", WANTED_MIB / max(blocks, 1.0), 1, mib=blocks, recbole_mib=recboles,
-        limit_mib=WANTED_MIB, batch_size=options.batch_size,
+        limit_mib=WANTED_MIB, batch_size=options.batch_size, **machine(),
     )  # fmt: skip
 
 
@@ -164,7 +166,8 @@ def collectors(model: Vectors, options: argparse.Namespace) -> None:
 
     programs = {"blocks": collect(BlockCollector), "recbole": collect(Collector)}
     seconds = alternate(programs, 3 * options.rounds)
-    claim("evaluation collector", seconds["recbole"] / seconds["blocks"], 2, seconds=seconds, users=len(positive_u))
+    ratio = seconds["recbole"] / seconds["blocks"]
+    claim("evaluation collector", ratio, 2, seconds=seconds, users=len(positive_u), **machine())
 
 
 def main() -> None:
@@ -180,7 +183,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.users, options.items, options.recbole_users, options.rounds = 2000, 40_000, 1024, 1
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     memory(options)
     model = Vectors(options.users, options.items, options.size)
     whole_evaluations(model, options)
