@@ -11,7 +11,11 @@ For ViT-B/32, Swin-T and RN50 of CLIP, random weights, 224 pixels, with `tune: t
   PyTorch of its requirements computes.
 * ``24 GiB``: how often the most memory that a step of 64 rows reserved goes into 24 GiB.
 
-Without a CUDA device it says so and ends. `--try` runs a tiny encoder wherever it is, to see that the script works.
+Not among it, and nowhere measured on a device: evaluation, the loader alone, the memory of the objective alone
+(evaluate.py, loader.py and objective_memory.py run on a CPU).
+
+Without a CUDA device it says so and ends with code 1. `--try` runs a tiny encoder wherever it is, to see that
+the script works.
 
     python benchmarks/gpu.py [--encoders ViT-B/32 Swin-T RN50] [--tunes top:2 full] [--rows 64] [--compile] [--try]
 """
@@ -193,7 +197,7 @@ def main() -> None:
         options.encoders, options.rows, options.rounds, options.steps = ["test_vit"], 4, 1, 8
     elif not torch.cuda.is_available():
         claim("gpu", None, None, why="there is no CUDA device; nothing was measured", **machine())
-        return
+        raise SystemExit(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = True
     with TemporaryDirectory() as temporary:
