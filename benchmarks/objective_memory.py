@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -193,7 +194,7 @@ def main() -> None:
     n_users, n_items, limit = (
         (64, N_ITEMS // 20, SCORES_AT_ONCE // 64) if options.quick else (512, N_ITEMS, SCORES_AT_ONCE)
     )
-    print(machine())
+    print(json.dumps(machine()), flush=True)
     compare_peaks(n_users, n_items, limit)
     compare_times(n_users, n_items, limit, options.rounds)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
