@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import IO
@@ -18,7 +19,11 @@ from typing import IO
 from recbole_pixel.interrupts import ONE_REQUEST
 
 GRACE = 5.0  # seconds in which the other ranks may end by themselves, and say why, after one has failed
+LINGER = 60.0  # seconds that other ranks may still take when the first has ended well
 POLL = 0.1
+MOST_WARNINGS = 20
+STARTED_BY = "RECBOLE_PIXEL_STARTED_BY"
+"""Environment: the number of the process that started a rank."""
 SAID = (2, 130, 143)
 """Exit codes of our command that all ranks have for one reason: wrong settings or data, Ctrl+C, SIGTERM."""
 
@@ -26,9 +31,10 @@ SAID = (2, 130, 143)
 def launch(command: Sequence[str], n_ranks: int, told: Mapping[str, str] | None = None) -> int:
     """Runs ``command`` in ``n_ranks`` processes; returns 0, or the exit code of one that failed.
 
-    The first rank writes to this process's output. What another says is shown if it failed before the first did.
-    Ctrl+C and SIGTERM are passed on, and the ranks left to end as they will; a second Ctrl+C ends them.
-    Several machines need ``torchrun``.
+    The first rank writes to this process's output. What another says is shown if it failed before the first did, and
+    its warnings at the end. Ctrl+C and SIGTERM are passed on, and the ranks left to end as they will; a second Ctrl+C
+    ends them. Ranks that call :func:`end_with_launcher` end when this process is killed. Several machines need
+    ``torchrun``.
 
     Args:
         command: a program and its arguments.
@@ -47,14 +53,29 @@ def launch(command: Sequence[str], n_ranks: int, told: Mapping[str, str] | None 
         said = [files.enter_context(tempfile.TemporaryFile()) for _ in range(1, n_ranks)]
         try:
             for environment, output in zip(rank_environments(n_ranks), (None, *said), strict=True):
-                environment |= told or {}
+                environment |= {STARTED_BY: str(os.getpid()), **(told or {})}
                 ranks.append(subprocess.Popen(list(command), env=environment, stdout=output, stderr=output))
             code, failed = _wait(ranks)
             if failed:
                 _show(ranks, failed, said[failed - 1])
+            elif code == 0:
+                _show_warnings(said)
         finally:
             _end(ranks)
     return code
+
+
+def end_with_launcher(environment: Mapping[str, str] = os.environ) -> None:
+    """Sends this rank SIGTERM when what started it is gone: if it was killed, it could not end its ranks itself."""
+    starter = int(environment.get(STARTED_BY, "0"))
+    if starter == os.getppid():
+        threading.Thread(target=_end_behind, args=(starter,), daemon=True).start()
+
+
+def _end_behind(starter: int) -> None:
+    while os.getppid() == starter:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def rank_environments(n_ranks: int) -> list[dict[str, str]]:
@@ -79,6 +100,7 @@ def _free_port() -> int:
 
 def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> tuple[int, int]:
     """The exit code of the run, 0 when all ranks have ended well, and the number of the rank that failed first."""
+    first_ended: float | None = None
     while True:
         codes = [rank.poll() for rank in ranks]
         for number, code in enumerate(codes):
@@ -87,6 +109,10 @@ def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> tuple[int, int]:
                 return _exit_code(code), number
         if None not in codes:
             return 0, 0
+        if codes[0] == 0:  # the results are written, and the others have nothing left to do
+            first_ended = first_ended or time.monotonic()
+            if time.monotonic() - first_ended > LINGER:
+                return 0, 0
         time.sleep(POLL)
 
 
@@ -110,6 +136,20 @@ def _show(ranks: Sequence[subprocess.Popen[bytes]], number: int, said: IO[bytes]
     said.seek(0)
     print(f"process {number} of {len(ranks)} failed:", file=sys.stderr)
     print(said.read().decode(errors="replace").rstrip(), file=sys.stderr, flush=True)
+
+
+def _show_warnings(said: Iterable[IO[bytes]]) -> None:
+    """Prints the lines that ranks said in their own name, each once, whoever said it."""
+    lines: dict[str, str] = {}
+    for output in said:
+        output.seek(0)
+        for line in output.read().decode(errors="replace").splitlines():
+            if found := re.match(r"rank \d+: (.*)", line):
+                lines.setdefault(found[1], line)
+    for line in list(lines.values())[:MOST_WARNINGS]:
+        print(line, file=sys.stderr)
+    if len(lines) > MOST_WARNINGS:
+        print(f"and {len(lines) - MOST_WARNINGS} more warnings of other ranks than the first", file=sys.stderr)
 
 
 def _end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:

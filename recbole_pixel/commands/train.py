@@ -54,9 +54,11 @@ def run(namespace: argparse.Namespace) -> int:
         return _run_in_processes(namespace)
     from recbole_pixel.distributed import is_launched_first
     from recbole_pixel.interrupts import InterruptedRunError
+    from recbole_pixel.launcher import end_with_launcher
     from recbole_pixel.report.reporting import run_reported
     from recbole_pixel.result_table import result_lines
 
+    end_with_launcher()
     files = namespace.config_files.split()
     try:
         result = run_reported(namespace.model, namespace.dataset, files, settings, namespace.resume)

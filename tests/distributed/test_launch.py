@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pytest
 from worlds import random_rows, write_inter
 
 import recbole_pixel
+from recbole_pixel import launcher
 from recbole_pixel.cli import main
-from recbole_pixel.launcher import launch, rank_environments
+from recbole_pixel.launcher import STARTED_BY, end_with_launcher, launch, rank_environments
 
 ROOT = Path(recbole_pixel.__file__).parents[1]
 TINY = [
@@ -84,6 +86,63 @@ def test_ended_from_outside_it_leaves_nobody_behind(tmp_path):
             with pytest.raises(ProcessLookupError):
                 os.kill(int(path.name), 0)
             path.unlink()
+
+
+def test_killed_it_takes_its_ranks_with_it(tmp_path):
+    code = (
+        f"import os, time; from recbole_pixel.launcher import end_with_launcher; end_with_launcher()\n"
+        f"open(r'{tmp_path}/' + str(os.getpid()), 'w'); time.sleep(60)"
+    )
+    outer = (
+        f"from recbole_pixel.launcher import launch; import sys; sys.exit(launch([sys.executable, '-c', {code!r}], 2))"
+    )
+    process = subprocess.Popen(python(outer), cwd=ROOT)
+    while len(list(tmp_path.iterdir())) < 2:
+        time.sleep(0.05)
+    process.kill()
+    process.wait(30)
+    ends = time.monotonic() + 30
+    ranks = [int(path.name) for path in tmp_path.iterdir()]
+    while any(is_running(rank) for rank in ranks) and time.monotonic() < ends:
+        time.sleep(0.1)
+    assert not any(is_running(rank) for rank in ranks)
+
+
+def is_running(number: int) -> bool:
+    """Whether there is a process of that number, which nobody may have waited for."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_process_that_nobody_started_as_a_rank_ends_with_nobody():
+    before = threading.active_count()
+    end_with_launcher({})
+    end_with_launcher({STARTED_BY: str(os.getpid())})
+    assert threading.active_count() == before
+
+
+def test_what_others_warn_of_is_said_once_at_the_end(capfd):
+    code = (
+        "import os, sys\nfor text in ['WARNING  few pictures', f\"WARNING  mine {os.environ['RANK']}\"]:\n"
+        "    print('rank ' + os.environ['RANK'] + ': ' + text, file=sys.stderr)\nprint('chatter')"
+    )
+    assert launch(python(code), 3) == 0
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[2:] == ["rank 1: WARNING  few pictures", "rank 1: WARNING  mine 1", "rank 2: WARNING  mine 2"]
+    many = "import sys\nfor i in range(30):\n    print(f'rank 1: WARNING  {i}', file=sys.stderr)"
+    assert launch(python(many), 2) == 0
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 30 + 21
+    assert lines[-1] == "and 10 more warnings of other ranks than the first"
+
+
+def test_the_first_is_not_kept_waiting_by_one_that_does_not_end(monkeypatch):
+    monkeypatch.setattr(launcher, "LINGER", 0.5)
+    began = time.monotonic()
+    assert launch(python("import os, time; time.sleep(60 * int(os.environ['RANK']))"), 2) == 0
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(
