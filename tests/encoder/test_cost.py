@@ -73,3 +73,12 @@ def test_licences_of_other_models_are_timms_or_not_stated():
     assert weights_licence("convnext_tiny.fb_in22k") == "apache-2.0"
     assert weights_licence("vit_base_patch16_224.mae") == "cc-by-nc-4.0"
     assert weights_licence("test_vit") == "apache-2.0"
+
+
+def test_it_is_counted_where_transformers_has_taken_torchs_functions(monkeypatch):
+    """While it loads a model, torch.linspace is one of its own; torch may remember that as what makes tensors."""
+    from torch.utils import _device
+
+    makers = _device._device_constructors() - {torch.linspace}
+    monkeypatch.setattr(_device, "_device_constructors", lambda: makers)
+    assert encoder_cost("ResNet50", "top:1").head_flops > 0
