@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from recbole_pixel.checkpoint import has_a_model
 from recbole_pixel.encoder.standardising import Standardising
+from recbole_pixel.entity_rows import rows_of_entities
 from recbole_pixel.whole_files import DamagedFileError, read_plain
 
 TRANSFERS = {"encoder": ("encoder/",), "item_tower": ("encoder/", "parts/", "fusion/"), "all": ("",)}
@@ -254,25 +255,6 @@ def _why_not(
         return "the checkpoint has none"
     there = pretrained.weights[shared].shape
     return None if there == value.shape else f"its shape is {list(value.shape)} here and {list(there)} there"
-
-
-def rows_of_entities(model: Any) -> dict[str, str]:
-    """By name, the tensors of a model that have a row for each user, or for each item beside its tower.
-
-    Tables of users are embeddings with as many rows as there are users, or one more.
-    """
-    items = {
-        name: "item"
-        for name in model.state_dict()
-        if any(name == place or name.startswith(f"{place}.") for place in getattr(model, "id_parameters", ()))
-    }
-    n_users = getattr(model, "user_count", None)
-    users = {
-        f"{name}.weight": "user"
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Embedding) and n_users is not None and module.num_embeddings in (n_users, n_users + 1)
-    }
-    return users | items
 
 
 def _nothing(pretrained: Pretrained, transfer: str, left: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from recbole_pixel.data.loader import PixelTrainDataLoader
 from recbole_pixel.data.rank_rows import RANK_TARGETS
 from recbole_pixel.distributed import gather_on_host, sum_over_ranks, world_size
 from recbole_pixel.encoder.precision import autocast_type
+from recbole_pixel.entity_rows import rows_of_entities
 from recbole_pixel.evaluation.history_mask import HistoryMaskMixin
 from recbole_pixel.evaluation.rank_shares import RankShares
 from recbole_pixel.evaluation.training_counts import training_counts
@@ -26,7 +27,7 @@ from recbole_pixel.fitting_transfer import fitting_transfer
 from recbole_pixel.health.watching import WatchedTraining
 from recbole_pixel.item_tower import IDTower, ItemTower
 from recbole_pixel.parallel import averaged_over_ranks
-from recbole_pixel.pretrained import Loaded, Pretrained, load_pretrained, rows_of_entities
+from recbole_pixel.pretrained import Loaded, Pretrained, load_pretrained
 from recbole_pixel.resumable import Resumable, Start
 from recbole_pixel.training import Accumulation, fuse, learning_rate_factor, parameter_groups
 

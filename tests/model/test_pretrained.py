@@ -14,6 +14,7 @@ from test_worlds import COLOUR, share_of_taste, trained
 from worlds import colour_world
 
 from recbole_pixel import load
+from recbole_pixel.entity_rows import rows_of_entities
 from recbole_pixel.fitting_transfer import taught
 from recbole_pixel.pretrained import Pretrained, load_pretrained, shared_name
 from recbole_pixel.quick_start import run
@@ -210,6 +211,56 @@ def test_rows_of_users_are_never_carried_over_even_if_there_are_as_many(asked, b
     trainer._write(0, path, verbose=False)
     _, _, again = started(build, "first", {**own, "pretrained": path, "seed": 2}, "PixelMF")
     assert again.pretrained.left == {"user_embedding.weight": "it has a row for each user"}
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Settings that lead to a world of 49 users and the padding."""
+    path = tmp_path_factory.mktemp("few")
+    colour_world(path, "few", n_users=47, n_items=16, length=6)
+    return {"data_path": str(path), "epochs": 0}
+
+
+@pytest.mark.parametrize("longest", [50, 49])
+@pytest.mark.parametrize("model", ["PixelSASRec", "PixelBERT4Rec", "PixelLightSANs"])
+def test_positions_are_carried_over_though_there_are_as_many_users(asked, few, build, tmp_path, model, longest):
+    own = {**asked, **few, "MAX_ITEM_LIST_LENGTH": longest}
+    first, rows, trainer = started(build, "few", own, model)
+    trainer.fit(rows, None, saved=False)
+    assert first.user_count == 50
+    assert trainer.rows == {}, "a digest of users would tie the checkpoint to them"
+    path = str(tmp_path / "few.pth")
+    trainer._write(0, path, verbose=False)
+    again, _, other = started(build, "few", {**own, "pretrained": path, "seed": 2}, model)
+    assert other.pretrained.left == {}
+    assert torch.equal(again.position_embedding.weight, first.position_embedding.weight)
+
+
+@pytest.mark.parametrize(("model", "table"), [("PixelMF", "user_embedding"), ("VBPR", "user_embedding")])
+def test_a_table_of_users_is_known_whatever_its_size(asked, few, build, model, table):
+    own = {**asked, **few, "embedding_size": 16, "item_tower": "image", "MAX_ITEM_LIST_LENGTH": 50}
+    network, rows, trainer = started(build, "few", own, model)
+    trainer.fit(rows, None, saved=False)
+    assert rows_of_entities(network)[f"{table}.weight"] == "user"
+    assert "user_id" in trainer.rows
+
+
+class Histories(torch.nn.Module):
+    """A model of 49 users and the padding, with a table named ``name``."""
+
+    def __init__(self, name: str, size: int = 50, **own: Any) -> None:
+        super().__init__()
+        self.user_count, self.max_seq_length = 50, 49
+        vars(self).update(own)
+        setattr(self, name, torch.nn.Embedding(size, 2))
+
+
+def test_a_table_that_may_be_of_either_is_told_by_its_name_or_by_what_the_model_counts():
+    assert rows_of_entities(Histories("place")) == {}
+    assert rows_of_entities(Histories("user_table")) == {"user_table.weight": "user"}
+    assert rows_of_entities(Histories("UI_emb", n_users=50)) == {"UI_emb.weight": "user"}
+    assert rows_of_entities(Histories("taste", max_seq_length=20)) == {"taste.weight": "user"}
+    assert rows_of_entities(Histories("taste", 60, max_seq_length=20)) == {}
 
 
 def test_numbers_of_single_items_beside_the_tower_stay_too(asked, build, tmp_path):
