@@ -18,7 +18,7 @@ def add_parser(subparsers: Any) -> None:
         "export",
         help="vectors of items and users, or an index of the items', from a checkpoint",
         description="Writes vectors whose products are the model's scores, or an index that is searched by a user's "
-        "vector, and the tokens of the rows beside, in NAME.tokens.txt.",
+        "vector, and the tokens of the rows beside, in OUTPUT.tokens.txt.",
         allow_abbrev=False,
     )
     add_checkpoint_options(parser)

@@ -49,8 +49,8 @@ def export(vectors: np.ndarray, tokens: Sequence[str], path: Path, form: str) ->
 
 
 def tokens_path(path: Path) -> Path:
-    """Where the tokens of the rows of an exported file are: one a line, in UTF-8."""
-    return path.with_name(f"{path.stem}.tokens.txt")
+    """Where the tokens of the rows of an exported file are, its own alone: one a line, in UTF-8."""
+    return path.with_name(f"{path.name}.tokens.txt")
 
 
 def _replaced(path: Path, write: Callable[[Path], object]) -> None:

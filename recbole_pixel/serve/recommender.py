@@ -257,7 +257,7 @@ class Recommender:
 
         Args:
             what: ``item_vectors``, ``user_vectors`` or ``index``.
-            path: of the file; the tokens come to ``path`` with ``.tokens.txt`` for its ending, one a line.
+            path: of the file; the tokens come to ``path`` with ``.tokens.txt`` behind, one a line.
             form: ``npy`` or ``parquet`` of vectors, ``faiss`` or ``usearch`` of an index; as the file's ending says by
                 default.
 

@@ -70,7 +70,7 @@ def test_similar_new_item_and_export(checkpoint, capsys, world, tmp_path):
     assert [row[1] for row in rows] == ["kind", *["user"] * 3, *["item"] * 3]
     assert main(["export", "-c", checkpoint, "--what", "item_vectors", "--output", "v.npy"]) == 0
     assert np.load(tmp_path / "v.npy").shape == (24, 16)
-    assert "v.tokens.txt" in capsys.readouterr().out
+    assert "v.npy.tokens.txt" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

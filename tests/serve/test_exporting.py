@@ -31,7 +31,14 @@ def test_arrays_and_tables_hold_what_ranks(answering, tmp_path):
         order = np.argsort(-(vectors @ np.array(asked[user], dtype=np.float32)))
         assert [tokens[place] for place in order[:5]] == best_of(answering, user)
     assert tokens_path(users).read_text().splitlines() == answering.users
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "users.parquet", "users.tokens.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "users.parquet", "users.parquet.tokens.txt"]
+
+
+def test_files_that_differ_in_their_ending_alone_keep_their_own_tokens(answering, tmp_path):
+    items = answering.export("item_vectors", tmp_path / "shop.npy")
+    users = answering.export("user_vectors", tmp_path / "shop.parquet")
+    assert tokens_path(items).read_text().splitlines() == answering.items
+    assert tokens_path(users).read_text().splitlines() == answering.users
 
 
 def test_an_index_of_faiss_finds_what_is_recommended(answering, tmp_path):
