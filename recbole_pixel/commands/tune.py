@@ -129,9 +129,9 @@ def _check_distinct(entries: Sequence[Any]) -> None:
 
 def _checked_metric(config: Any) -> str:
     metric = str(config["valid_metric"]).lower()
-    name, _, k = metric.partition("@")
+    name, at, k = metric.partition("@")
     known = [each.lower() for each in config["metrics"]]
-    if name not in known or (k and int(k) not in config["topk"]):
+    if name not in known or (at and k not in map(str, config["topk"])):
         raise ValueError(
             f"{metric} is not validated: metrics are {', '.join(known)}, topk is {config['topk']}; set them"
         )

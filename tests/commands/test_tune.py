@@ -57,6 +57,13 @@ def test_the_best_settings_are_found_by_validation_written_and_reached_again(tmp
             ["--models=SASRec", "--param=hidden_size=choice:8", "--metric=MRR@10"],
             "mrr@10 is not validated: metrics are",
         ),
+        *(
+            (
+                ["--models=SASRec", "--param=hidden_size=choice:8", f"--metric=ndcg@{k}"],
+                f"ndcg@{k} is not validated: metrics are",
+            )
+            for k in ("x", "7", "")
+        ),
         (["--models=SASRec", "--param=dropout_prob=uniform:0,1"], "the nearest is attn_dropout_prob"),
         (["--models=SASRec", "--space=BPR=x.hyper"], "'BPR' is none of the models SASRec"),
         (
