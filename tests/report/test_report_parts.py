@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recbole_pixel.report.page.contents import Contents
+from recbole_pixel.report.page.contents import Contents, table_rows
 from recbole_pixel.report.page.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, line_plot, nice_ticks, plots_of
 from recbole_pixel.report.page.item_map import cells, flat
 from recbole_pixel.report.page.neighbours import chosen_items
@@ -113,6 +113,23 @@ def test_buckets_are_told_with_bars_that_share_a_scale():
 
 def test_settings_are_told_as_yaml_would():
     assert told({"a": [1, None], "b": {"c": True}}) == "{a: [1, ~], b: {c: True}}"
+
+
+@pytest.mark.parametrize(
+    ("metric", "order"),
+    [
+        ("giniindex@10", ["good", "run", "bad", "without"]),
+        ("averagepopularity@10", ["good", "run", "bad", "without"]),
+        ("ndcg@10", ["bad", "run", "good", "without"]),
+    ],
+)
+def test_the_best_stands_first_though_less_of_the_first_metric_be_better(metric, order):
+    def entry(label: str, **test: float) -> dict[str, object]:
+        of_run = {"parameters": {"trained": 1}, "epochs": 1, "seconds": 1.0, "seed": 1}
+        return {"label": label, "kind": "other", "test": {metric: test["value"]} if test else {}, **of_run}
+
+    others = [entry("without"), entry("bad", value=0.9), entry("good", value=0.1)]
+    assert [row.label for row in table_rows("run", entry("run", value=0.5), others)] == order
 
 
 def test_what_was_noticed_in_training_is_on_the_page_as_text():

@@ -7,6 +7,7 @@ from logging import getLogger
 from typing import Any, NamedTuple
 
 import numpy as np
+from recbole.evaluator.register import smaller_metrics
 
 from recbole_pixel.evaluation.training_counts import training_counts
 from recbole_pixel.quick_start import Trained
@@ -97,7 +98,7 @@ class Row(NamedTuple):
 
 
 def table_rows(label: str, result: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """The run, other runs, and baselines, each kind by the first metric, the best first.
+    """The run, other runs, and baselines by the first metric, the best first; those without it last.
 
     Args:
         label: of the run.
@@ -106,7 +107,8 @@ def table_rows(label: str, result: Mapping[str, Any], others: Sequence[Mapping[s
     """
     every = [_row({**result, "label": label, "kind": "run"}), *map(_row, others)]
     first = next(iter(result["test"]), "")
-    return sorted(every, key=lambda row: -row.test.get(first, -np.inf))
+    sign = 1 if first.partition("@")[0] in smaller_metrics else -1
+    return sorted(every, key=lambda row: sign * row.test.get(first, sign * np.inf))
 
 
 def _row(entry: Mapping[str, Any]) -> Row:
