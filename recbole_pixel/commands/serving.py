@@ -62,7 +62,7 @@ def tokens_in(text: str, option: str) -> list[str]:
         path = Path(text[1:])
         if not path.is_file():
             raise FileNotFoundError(f"{option} names no file: {path}")
-        found = path.read_text(encoding="utf-8").splitlines()
+        found = path.read_text(encoding="utf-8-sig").splitlines()
     else:
         found = text.split(",")
     tokens = [token.strip() for token in found if token.strip()]

@@ -13,6 +13,7 @@ from served_world import NAME, SMALL, save_untrained, served_world
 
 import recbole_pixel
 from recbole_pixel.cli import main
+from recbole_pixel.commands.serving import tokens_in
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,11 @@ def test_similar_new_item_and_export(checkpoint, capsys, world, tmp_path):
     assert main(["export", "-c", checkpoint, "--what", "item_vectors", "--output", "v.npy"]) == 0
     assert np.load(tmp_path / "v.npy").shape == (24, 16)
     assert "v.npy.tokens.txt" in capsys.readouterr().out
+
+
+def test_a_file_of_tokens_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "who.txt").write_bytes(b"\xef\xbb\xbfu5\r\nu2\r\n")
+    assert tokens_in(f"@{tmp_path / 'who.txt'}", "--users") == ["u5", "u2"]
 
 
 @pytest.mark.parametrize(
