@@ -19,7 +19,7 @@ from recbole_pixel.serve.known_users import KnownUsers
 from recbole_pixel.serve.new_items import NewItems
 from recbole_pixel.serve.scoring import Scorer
 from recbole_pixel.serve.stored_form import Picture, picture_name
-from recbole_pixel.serve.tokens import Tokens, listed
+from recbole_pixel.serve.tokens import Tokens, histories_of, listed
 from recbole_pixel.serve.vector_space import VectorSpace
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ class Recommender:
 
         Raises:
             LookupError: items are not known.
+            TypeError: a token is given in the place of a history.
             NotImplementedError: the model knows people by an id instead.
         """
         if not self._scorer.is_sequential:
@@ -142,7 +143,7 @@ class Recommender:
                 f"{self._scorer.name} knows users by their ids alone, and nothing of one that it was not trained on; "
                 f"sequential models such as PixelSASRec read a history instead"
             )
-        rows, allowed = [self._items.ids(history) for history in histories], self._allowed(candidates)
+        rows, allowed = [self._items.ids(history) for history in histories_of(histories)], self._allowed(candidates)
         found: list[Recommendation] = []
         for first in range(0, len(rows), self._scorer.rows_at_once):
             some = UserHistories.of_rows(rows[first : first + self._scorer.rows_at_once])

@@ -55,6 +55,22 @@ class Tokens:
         return np.array([self.known[token] for token in asked], dtype=np.int64)
 
 
+def histories_of(given: object) -> list[Iterable[object]]:
+    """What each of several people consumed.
+
+    Raises:
+        TypeError: the history of one is given alone, or a token in the place of a history.
+    """
+    people = listed(given)
+    for person in people:
+        if isinstance(person, (str, bytes)) or not isinstance(person, Iterable):
+            raise TypeError(
+                f"{person!r} is given as the history of a person; expected a list of items for each, such as "
+                f"[['a17', 'b4']] for one who consumed two"
+            )
+    return people  # type: ignore[return-value]
+
+
 def listed(given: object) -> list[object]:
     """One token, or several, as a list."""
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):

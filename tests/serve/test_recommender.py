@@ -93,6 +93,12 @@ def test_people_never_met_get_what_a_user_of_their_history_gets(case, recommende
     assert answering.recommend("u2")[0].items == known[0].items  # nothing of theirs stayed behind
 
 
+@pytest.mark.parametrize("given", ["i1", ["i1", "i2"], [["i1"], "i2"], [1, 2], b"i1"])
+def test_the_history_of_one_is_not_taken_for_many_people(recommender, given):
+    with pytest.raises(TypeError, match="is given as the history of a person; expected a list of items for each"):
+        recommender("PixelSASRec:image").recommend_for(given)
+
+
 def test_neighbours_have_the_highest_cosines(recommender):
     answering = recommender("PixelSASRec:image")
     vectors = answering.item_vectors()
