@@ -24,7 +24,9 @@ def as_json(answers: Iterable[Answer]) -> str:
 
 
 def as_csv(answers: Sequence[Answer]) -> str:
-    """A line for each user and item, or for each two items, with a header; ranks begin at 1."""
+    """A line for each user and item, or for each two items, with a header; ranks begin at 1; of no answers, nothing."""
+    if not answers:
+        return ""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS[type(answers[0])])

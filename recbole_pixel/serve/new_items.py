@@ -69,7 +69,9 @@ class NewItems:
                 f"{' and '.join(unread) or 'nothing'} was given of new items; this model's items are made of {wanted}"
             )
         lengths = {len(values) for values in there.values()}
-        if len(lengths) > 1 or not max(lengths):
+        if lengths == {0}:
+            raise ValueError(f"no new item was given: the list is empty; expected {wanted} of at least one")
+        if len(lengths) > 1:
             raise ValueError(f"{sorted(lengths)} {wanted} were given; expected one of each for every new item")
         for name in self.readers:
             if name not in there and self.missing[name] == "error":

@@ -18,7 +18,7 @@ from recbole_pixel.serve.histories import UserHistories
 from recbole_pixel.serve.known_users import KnownUsers
 from recbole_pixel.serve.new_items import NewItems
 from recbole_pixel.serve.scoring import Scorer
-from recbole_pixel.serve.stored_form import Picture, picture_name
+from recbole_pixel.serve.stored_form import Picture, names_of
 from recbole_pixel.serve.tokens import Tokens, histories_of, listed
 from recbole_pixel.serve.vector_space import VectorSpace
 
@@ -214,6 +214,7 @@ class Recommender:
         Raises:
             FileNotFoundError: there is no such picture.
             PictureError: a ValueError; a picture cannot be read.
+            TypeError: a picture is given as something else.
             ValueError: the model needs something else of an item.
             NotImplementedError: the model knows items by their ids.
         """
@@ -241,7 +242,7 @@ class Recommender:
             NotImplementedError: as of :meth:`new_item`, or the model does not rank by products.
         """
         vectors = self._new(images, texts, features)
-        named = list(names) if names is not None else _names(images, len(vectors))
+        named = list(names) if names is not None else names_of(images, len(vectors))
         if len(named) != len(vectors):
             raise ValueError(f"{len(named)} names were given for {len(vectors)} new items")
         top = TopUsers(topk)
@@ -292,9 +293,3 @@ class Recommender:
             Recommendation(user, self._items.of(items), scores)
             for user, (items, scores) in zip(users, best, strict=True)
         ]
-
-
-def _names(images: object, n_items: int) -> list[str]:
-    pictures = [] if images is None else listed(images)
-    names = [picture_name(picture, number) for number, picture in enumerate(pictures, 1)]  # type: ignore[arg-type]
-    return [Path(name).stem for name in names] or [f"item {number}" for number in range(1, n_items + 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from recbole_pixel.serve.tokens import listed
 from recbole_pixel.store import decode_image, encode_image
 from recbole_pixel.store.errors import PictureError
 from recbole_pixel.store.rgb import to_rgb
@@ -69,11 +71,19 @@ def picture_name(picture: Picture, number: int) -> str:
     return str(picture) if isinstance(picture, (str, Path)) else f"picture {number}"
 
 
+def names_of(images: object, n_items: int) -> list[str]:
+    """What to call new items: their pictures' files, without endings; by number where no picture is given."""
+    pictures = [] if images is None else listed(images)
+    names = [picture_name(picture, number) for number, picture in enumerate(pictures, 1)]  # type: ignore[arg-type]
+    return [Path(name).stem for name in names] or [f"item {number}" for number in range(1, n_items + 1)]
+
+
 def file_of(picture: Picture) -> bytes:
     """The bytes of a picture's file; Pillow's as a PNG, upright and in RGB.
 
     Raises:
         FileNotFoundError: there is no such file.
+        TypeError: it is none of what :data:`Picture` says.
     """
     if isinstance(picture, bytes):
         return picture
@@ -81,10 +91,19 @@ def file_of(picture: Picture) -> bytes:
         buffer = io.BytesIO()
         to_rgb(ImageOps.exif_transpose(picture), getattr(picture, "tag_v2", None)).save(buffer, "PNG")
         return buffer.getvalue()
+    if not isinstance(picture, (str, os.PathLike)):
+        raise TypeError(
+            f"a picture is given as {_kind(picture)}; expected its file, the bytes of one, or Pillow's, such as "
+            f"Image.fromarray(pixels)"
+        )
     path = Path(picture)
     if not path.is_file():
         raise FileNotFoundError(f"there is no picture {path}")
     return path.read_bytes()
+
+
+def _kind(given: object) -> str:
+    return "None" if given is None else f"{type(given).__module__}.{type(given).__name__}"
 
 
 def _is_kept(data: bytes, size: int) -> bool:

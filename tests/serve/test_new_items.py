@@ -104,6 +104,13 @@ def test_what_cannot_be_is_refused_with_the_reason(recommender, picture, tmp_pat
     page.write_text("<!doctype html>")
     with pytest.raises(PictureError, match=r"page\.jpg: text, not a picture"):
         answering.score_new([picture, page])
+    for given in ([None], [np.zeros((32, 32, 3), np.uint8)], np.zeros((32, 32, 3), np.uint8)):
+        with pytest.raises(
+            TypeError, match=r"a picture is given as (None|numpy\.ndarray); expected its file, the bytes"
+        ):
+            answering.score_new(images=given)
+    with pytest.raises(ValueError, match="no new item was given: the list is empty; expected picture of at least one"):
+        answering.score_new(images=[])
     with pytest.raises(ValueError, match=r"of shape \[2\]; expected \[3\] an item"):
         recommender("PixelDSSM:features").new_item(features=np.zeros((1, 2)))
 
