@@ -25,9 +25,12 @@ def form_of(what: str, path: Path, form: str | None) -> str:
 
     Raises:
         ValueError: ``what`` is none of :data:`FORMS`, or has no such form.
+        IsADirectoryError: ``path`` is a folder.
     """
     if what not in FORMS:
         raise ValueError(f"{what!r} cannot be exported; expected one of {', '.join(FORMS)}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it, such as {path / what}.{FORMS[what][0]}")
     ending = path.suffix.removeprefix(".")
     chosen = form or (ending if ending in FORMS[what] else FORMS[what][0])
     if chosen not in FORMS[what]:

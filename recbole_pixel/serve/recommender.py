@@ -265,6 +265,7 @@ class Recommender:
 
         Raises:
             ValueError: unknown ``what`` or ``form``.
+            IsADirectoryError: ``path`` is a folder.
             ImportError: the package that writes an index is not installed; says how to.
             NotImplementedError: the model has no such vectors.
         """

@@ -88,6 +88,7 @@ def test_a_file_of_tokens_may_begin_with_a_byte_order_mark(tmp_path):
         (["recommend", "--item_towr=id"], "unknown key 'item_towr'; the nearest is item_tower"),
         (["new-item"], "no new item was given"),
         (["export", "--what", "index", "--format", "npy", "--output", "x"], "cannot be exported as npy"),
+        (["export", "--output", "."], ". is a folder; name a file in it, such as item_vectors.npy"),
     ],
 )
 def test_errors_are_one_line(checkpoint, capsys, asked, why):
@@ -95,3 +96,8 @@ def test_errors_are_one_line(checkpoint, capsys, asked, why):
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("recbole-pixel: error: ")
     assert why in error
+
+
+def test_a_folder_is_refused_before_anything_is_loaded(capsys, tmp_path):
+    assert main(["export", "-c", "absent.pth", "--what", "user_vectors", "--output", str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder; name a file in it, such as {tmp_path}/user_vectors.npy" in capsys.readouterr().err
