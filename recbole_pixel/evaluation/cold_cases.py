@@ -39,6 +39,13 @@ def cold_cases(ranks: Any, dataset: Any) -> ColdCases:
     )
 
 
+def cold_tokens(training: Any) -> np.ndarray:
+    """Tokens of the items that were held out of training, (m,)."""
+    tokens = np.asarray(training.field2id_token[training.iid_field])
+    cold = getattr(training, "cold", None)
+    return tokens[:0].astype(str) if cold is None else tokens[np.flatnonzero(cold.is_cold)].astype(str)
+
+
 def read_cold_cases(path: str | Path) -> ColdCases:
     """The cases in a file that the setting ``per_user`` wrote.
 

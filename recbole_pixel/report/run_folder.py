@@ -11,10 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from recbole_pixel.quick_start import Trained, write_result
-from recbole_pixel.report.tested import cases_digest
+from recbole_pixel.report.tested import cases_digest, ranked_among
 
 RESULT, PER_USER, REPORT = "result.json", "per_user.npz", "report.html"
 
@@ -124,16 +122,5 @@ def split_mark(trained: Trained) -> str | None:
     """
     if trained.each is None:
         return None
-    config, training = trained.config, trained.parts[0]
-    cold = getattr(training, "cold", None)
-    held_out = [] if cold is None else cold_tokens(training).tolist()
-    told = [config["dataset"], cases_digest(trained.each), int(training.item_num)]
-    told += [str(config["eval_args"]["mode"]), sorted(held_out)]
+    told = [trained.config["dataset"], cases_digest(trained.each), *ranked_among(trained).values()]
     return sha256(json.dumps(told).encode()).hexdigest()[:16]
-
-
-def cold_tokens(training: Any) -> np.ndarray:
-    """Tokens of the items that were held out of training, (m,)."""
-    tokens = np.asarray(training.field2id_token[training.iid_field])
-    cold = getattr(training, "cold", None)
-    return tokens[:0].astype(str) if cold is None else tokens[np.flatnonzero(cold.is_cold)].astype(str)

@@ -120,18 +120,19 @@ def _stamps(path: Path) -> list[tuple[str, int, int]]:
     ]
 
 
-def make_run(job: Job, **own: Any) -> dict[str, Any]:
+def make_run(job: Job, then: Callable[[Any, Any], None] | None = None, **own: Any) -> dict[str, Any]:
     """The result of a run, made in the process that this is called in.
 
     Args:
         job: the run.
+        then: see :func:`~recbole_pixel.quick_start.run`.
         own: settings that say where it works.
     """
     from recbole_pixel.quick_start import run as run_model
 
     quiet = {"show_progress": False, "state": "ERROR", "keep_checkpoints": 0}  # what is cut off here is made anew
     settings = {**quiet, **job.run.settings, "checkpoint_dir": job.checkpoint_dir}
-    result = run_model(job.run.model, job.dataset, job.config_files, {**settings, **own})
+    result = run_model(job.run.model, job.dataset, job.config_files, {**settings, **own}, then=then)
     kept = {name: result[name] for name in KEPT}
     cold = {"cold": result["cold"]} if "cold" in result else {}
     return {"label": job.run.label, "seed": job.run.seed, **kept, **cold}

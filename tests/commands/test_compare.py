@@ -116,6 +116,28 @@ def test_a_failing_model_leaves_a_row_and_the_others_go_on(tmp_path, command, ca
     assert (kept(out), file.is_file()) == (5, True)
 
 
+def test_models_that_rank_among_others_are_no_comparison(tmp_path, command, capfd):
+    out = tmp_path / "out"
+    sampled = "{'split': {'LS': 'valid_and_test'}, 'order': 'TO', 'group_by': 'user', 'mode': 'uni10'}"
+    assert main([*command, f"--models=Pop,few=Pop:eval_args={sampled}", f"--out={out}"]) == 2
+    error = capfd.readouterr().err
+    assert "Pop and few, seed 1, were not tested on the same: mode {'valid': 'full', 'test': 'full'} and" in error
+    assert "{'valid': 'uni10', 'test': 'uni10'}; their results cannot be compared" in error
+    assert not (out / "table.md").exists()
+
+
+def test_runs_that_do_not_say_among_what_they_ranked_are_made_anew(tmp_path, command):
+    out = tmp_path / "out"
+    command = [*command, "--models=Pop,RepeatLast", f"--out={out}"]
+    assert main(command) == 0
+    entries = [json.loads(line) for line in (out / "runs.jsonl").read_text().splitlines()]
+    assert {tuple(entry["among"]) for entry in entries} == {("items", "mode", "cold items")}
+    entries[0].pop("among")
+    (out / "runs.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    assert main(command) == 0
+    assert (kept(out), main(command), kept(out)) == (5, 0, 5)
+
+
 def test_what_cannot_be_meant_is_refused_before_anything_runs(tmp_path, command, capfd):
     out = tmp_path / "out"
     for more, message in {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def row(folder: Path, label: str, by_seed: dict[int, np.ndarray], failures: dict
         entries[seed] = {
             "key": key, "seed": seed, "label": label, "cases": cases_digest(found), "mask_history": label != "d&d",
             "test": {"ndcg@10": round(float(values.mean()), 4), "itemcoverage@10": 0.25},
+            "among": {"items": 41, "mode": "full", "cold items": "none"},
             "parameters": {"trained": 1200}, "seconds_per_epoch": 0.5, "seconds": 10.0 * seed,
         }  # fmt: skip
     return Row(label, entries, failures or {})
@@ -149,6 +151,16 @@ def test_runs_that_were_tested_on_something_else_are_named(tmp_path, rows):
         "a and b, seed 2, were not tested on the same: 40 and 40 targets, 2 of them in one test only, such as user u00"
     )
     with pytest.raises(ValueError, match=message):
+        check_same_cases(entries, tmp_path)
+
+
+def test_runs_whose_items_were_ranked_among_others_are_named(tmp_path, rows):
+    entries = {one.label: list(one.entries.values()) for one in rows}
+    entries["c"][0]["among"] = {"items": 41, "mode": "uni10", "cold items": "4 (0a1b2c3d)"}
+    message = (
+        "a and c, seed 1, were not tested on the same: mode full and uni10; cold items none and 4 (0a1b2c3d); their"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
         check_same_cases(entries, tmp_path)
 
 

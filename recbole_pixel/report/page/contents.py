@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from recbole.evaluator.register import smaller_metrics
 
+from recbole_pixel.evaluation.cold_cases import cold_tokens
 from recbole_pixel.evaluation.training_counts import training_counts
 from recbole_pixel.quick_start import Trained
 from recbole_pixel.report.page.asking import recommender_of
@@ -16,7 +17,6 @@ from recbole_pixel.report.page.cases import Cases, cases_of
 from recbole_pixel.report.page.item_map import ItemMap, item_map
 from recbole_pixel.report.page.neighbours import Near, neighbours_of, tokens_in
 from recbole_pixel.report.page.pictures import SmallFaces, shape_of
-from recbole_pixel.report.run_folder import cold_tokens
 from recbole_pixel.serve.page.faces import Covers
 from recbole_pixel.serve.recommender import Recommender
 
