@@ -9,6 +9,8 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.05
+DECIMALS = 8
+"""Of differences that count: behind them are roundings, as of means of the same numbers in another order."""
 
 
 class Paired(NamedTuple):
@@ -32,7 +34,7 @@ class Paired(NamedTuple):
 
 
 def compare_paired(values: np.ndarray, reference: np.ndarray) -> Paired:
-    """Tests the differences of paired values.
+    """Tests the differences of paired values, rounded to :data:`DECIMALS`.
 
     Args:
         values: of each user under the model, (V,).
@@ -41,7 +43,7 @@ def compare_paired(values: np.ndarray, reference: np.ndarray) -> Paired:
     Raises:
         ValueError: there are fewer than two users.
     """
-    differences = np.asarray(values, np.float64) - np.asarray(reference, np.float64)
+    differences = np.round(np.asarray(values, np.float64) - np.asarray(reference, np.float64), DECIMALS)
     n_users = len(differences)
     if n_users < 2:
         raise ValueError(f"a paired test needs at least 2 users; there are {n_users}")

@@ -126,6 +126,15 @@ def test_the_reference_may_be_the_best_and_must_be_one_of_the_rows(tmp_path, row
     assert "Nothing was tested against e_e" in markdown(failed, "t")
 
 
+@pytest.mark.parametrize("test", ["t", "wilcoxon"])
+def test_the_same_results_in_another_order_over_the_seeds_are_no_difference(tmp_path, test):
+    one, two, three = np.random.default_rng(0).random((3, 40))
+    same = [row(tmp_path, "a", {1: one, 2: two, 3: three}), row(tmp_path, "b", {1: three, 2: one, 3: two})]
+    found = Comparison(same, tmp_path, "ndcg@10", "a", test)
+    assert [(entry.t, entry.wilcoxon) for entry in found.differences] == [(1.0, 1.0)]
+    assert not found.is_significant("b", "ndcg@10")
+
+
 def test_csv_files_hold_the_numbers_and_the_tests(tmp_path, rows):
     out = tmp_path / "out"
     write_comparison(Comparison(rows, tmp_path, "ndcg@10", "a", "wilcoxon"), out, "t")

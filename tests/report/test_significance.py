@@ -38,6 +38,16 @@ def test_equal_values_do_not_differ_and_a_constant_difference_does():
         compare_paired(same[:1], same[:1])
 
 
+def test_roundings_are_no_difference():
+    rng = np.random.default_rng(0)
+    values, noise = rng.random(200), rng.choice([-1e-16, 1e-16, 2e-16], 200)
+    assert np.any(values + noise != values)
+    assert compare_paired(values + noise, values)[1:] == (0.0, 0.0, 0.0, 1.0, 1.0)
+    steps = np.array([0.1, 0.2, 0.3, 0.4, -0.1])  # two of which are of one size
+    found = compare_paired(values + np.pad(steps, (0, 195)), values + noise)
+    assert found.wilcoxon == pytest.approx(stats.wilcoxon(np.pad(steps, (0, 195))).pvalue)
+
+
 def test_holm_multiplies_the_smallest_most_and_keeps_the_order():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.5]) == [1.0, 1.0]
