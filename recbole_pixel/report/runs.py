@@ -16,7 +16,7 @@ from recbole_pixel.report.pool import run_missing
 
 WHERE = {
     "data_path", "checkpoint_dir", "result_file", "cache_dir", "show_progress", "state", "log_wandb", "device",
-    "gpu_id", "encoding", "per_user", "report", "result_dir",
+    "gpu_id", "per_user", "report", "result_dir",
 }  # fmt: skip
 """Settings that say where and how loudly a run works, not what it does."""
 
@@ -98,12 +98,18 @@ def _digest(model: str, dataset: str, config: Any) -> str:
     import torch
 
     told = {key: str(value) for key, value in config.final_config_dict.items() if key not in WHERE}
-    folder = Path(config["data_path"])
+    folders = [Path(config["data_path"]), *_companions(config)]
     named = [Path(value) for key, value in config.final_config_dict.items() if isinstance(value, str) and key in FILES]
-    files = [*folder.glob(f"{dataset}.*"), folder / "images.lmdb", *named]
+    files = [file for folder in folders for file in (*folder.glob(f"{folder.name}.*"), folder / "images.lmdb")]
+    files += named
     state = [stamp for file in sorted(files) for stamp in _stamps(file)]
     told = {**told, "accelerator": str(torch.cuda.is_available() and str(config["device"]) != "cpu")}
     return sha256(dumps([__version__, model, dataset, told, state], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _companions(config: Any) -> list[Path]:
+    """Folders of further datasets that a joint stage trains on."""
+    return [Path(config["data_path"]).parent / name for name in config["joint_datasets"] or ()]
 
 
 FILES = ("images", "features", "pretrained", "adapter", "encoder_weights", "text_encoder", "vlm")
@@ -111,10 +117,10 @@ FILES = ("images", "features", "pretrained", "adapter", "encoder_weights", "text
 
 
 def _stamps(path: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of a file, or of the files in a folder; none where there is no such thing."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    """Name, size and time of a file, or of the files in a folder at any depth; none where there is no such thing."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
     return [
-        (file.name, file.stat().st_size, file.stat().st_mtime_ns)
+        (str(file.relative_to(path.parent)), file.stat().st_size, file.stat().st_mtime_ns)
         for file in files
         if file.is_file() and file.name != "lock.mdb"  # which readers write
     ]

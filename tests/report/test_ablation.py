@@ -14,7 +14,7 @@ from recbole_pixel.cli import main
 from recbole_pixel.report.ablation import OF_MODALITIES, OF_TOWERS, ablation_table, planned_runs
 from recbole_pixel.report.kept_runs import KeptRuns
 from recbole_pixel.report.pool import run_missing
-from recbole_pixel.report.runs import plan_job
+from recbole_pixel.report.runs import Run, plan_job
 
 
 def result(ndcg: float, hit: float | None = None, seconds: float = 10.0) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def test_a_key_follows_settings_and_data_but_not_places(tmp_path, settings):
 
     first = key()
     assert key(checkpoint_dir="elsewhere", show_progress=True) == first
-    assert len({first, key(seed=2), key(learning_rate=0.5), key(item_tower="image")}) == 4
+    assert len({first, key(seed=2), key(learning_rate=0.5), key(item_tower="image"), key(encoding="latin-1")}) == 5
     inter = tmp_path / "w" / "w.inter"
     inter.write_text(inter.read_text() + "u9\ti1\t99\n")
     assert key() != first
@@ -116,6 +116,30 @@ def test_a_key_follows_the_files_that_settings_name(tmp_path, settings):
     second = key()
     (tmp_path / "w" / "w.user").write_text("user_id:token\tage:float\n")
     assert len({first, second, key()}) == 3
+
+
+def test_a_key_follows_files_deep_in_a_model_folder(tmp_path, settings):
+    colour_world(tmp_path, "w", n_users=10, n_items=20, length=6)
+    (run,) = planned_runs("PixelSASRec", [1], settings, ["image"])
+    run.settings["text_encoder"] = str(tmp_path / "model")
+    weights = tmp_path / "model" / "0_Transformer" / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"one")
+    first = plan_job(run, "w", []).key
+    weights.write_bytes(b"others")
+    assert plan_job(run, "w", []).key != first
+
+
+def test_a_key_follows_the_datasets_of_a_joint_stage(tmp_path):
+    for name in ("w", "other"):
+        colour_world(tmp_path, name, n_users=10, n_items=20, length=6)
+    joint = {"stage": "joint", "joint_datasets": ["other"], "vlm": "none", "data_path": str(tmp_path), "seed": 1}
+    run = Run("joint", "PixRec", 1, joint)
+    first = plan_job(run, "w", []).key
+    assert plan_job(run, "w", []).key == first
+    inter = tmp_path / "other" / "other.inter"
+    inter.write_text(inter.read_text() + "u9\ti1\t99\n")
+    assert plan_job(run, "w", []).key != first
 
 
 def test_the_command_prints_the_table_and_goes_on_where_it_stopped(tmp_path, settings, capfd):
