@@ -82,6 +82,7 @@ class Trials:
         self.search, self.runs, self.say = search, runs, say
         self.done: list[Trial] = []
         self.jobs: dict[str, Job] = {}
+        self.failed: dict[str, str] = {}  # settings, and why
         self.bigger = True
         self.repeats = 0  # in a row, up to now
 
@@ -107,14 +108,22 @@ class Trials:
             raise Spent
         if budget is not None and self.seconds >= budget:
             raise Spent
-        began = time.perf_counter()
-        try:
-            trial = self._made(settings, report)
-        except Exception as error:  # of these settings, or of all: the summary says how many failed, and why
-            trial = Trial(settings, FAILED, None, 0, time.perf_counter() - began, reason(error))
+        trial = self._attempted(settings, report)
         self.done.append(trial)
         self.say(trial, len(self.done))
         return trial
+
+    def _attempted(self, settings: dict[str, Any], report: Report) -> Trial:
+        """A trial that may fail; settings that failed do so again, without being run."""
+        told, began = repr(sorted(settings.items())), time.perf_counter()
+        if told in self.failed:
+            self.repeats += 1
+            return Trial(settings, FAILED, None, 0, 0.0, self.failed[told])
+        try:
+            return self._made(settings, report)
+        except Exception as error:  # of these settings, or of all: the summary says how many failed, and why
+            self.failed[told], self.repeats = reason(error), 0
+            return Trial(settings, FAILED, None, 0, time.perf_counter() - began, self.failed[told])
 
     def _made(self, settings: dict[str, Any], report: Report) -> Trial:
         search = self.search

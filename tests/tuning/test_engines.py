@@ -149,6 +149,15 @@ def test_a_budget_in_seconds_ends_where_everything_was_tried(tmp_path, runs, eng
     assert len({trial.score for trial in made.done}) == len(runs.made) >= 2
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_what_failed_is_not_run_again(tmp_path, runs, engine, sampler):
+    made = trials_of(tmp_path, n_trials=None, budget=600)
+    engine({"x": Choice((0.95, 0.97)), "y": Choice(("good", "bad")), "z": Choice((2,))}, made, sampler)
+    assert {(trial.state, trial.why) for trial in made.done} == {(FAILED, "the training loss is nan")}
+    assert len(runs.made) == len({str(settings) for settings in runs.made}) <= 4
+    assert len(made.done) > trials.REPEATS
+
+
 def test_trials_behind_the_median_are_stopped_and_stay_so(tmp_path, runs):
     pytest.importorskip("optuna", reason="needs the extra recbole-pixel[tune]")
     made = trials_of(tmp_path)
