@@ -51,6 +51,7 @@ class Job(NamedTuple):
         checkpoint_dir: a folder of its own: RecBole names its checkpoints by the second.
         metric: the validation metric.
         bigger: whether more of it is better.
+        reported: what it is measured by, ``metrics`` and ``topk``, each sorted.
     """
 
     run: Run
@@ -60,6 +61,7 @@ class Job(NamedTuple):
     checkpoint_dir: str
     metric: str
     bigger: bool
+    reported: Mapping[str, Sequence[Any]] = {}
 
 
 class Outcome(NamedTuple):
@@ -91,7 +93,8 @@ def plan_job(run: Run, dataset: str, config_files: Sequence[str]) -> Job:
     key = _digest(run.model, dataset, config)
     folder = str(Path(config["checkpoint_dir"]) / key)
     metric, bigger = str(config["valid_metric"]).lower(), bool(config["valid_metric_bigger"])
-    return Job(run, dataset, tuple(config_files), key, folder, metric, bigger)
+    reported = {"metrics": sorted({name.lower() for name in config["metrics"]}), "topk": sorted(set(config["topk"]))}
+    return Job(run, dataset, tuple(config_files), key, folder, metric, bigger, reported)
 
 
 def _digest(model: str, dataset: str, config: Any) -> str:
@@ -151,8 +154,9 @@ def plan_jobs(
 
     Raises:
         Exception: that of the first run, where all of them have one of ``expected``.
+        ValueError: two are measured by other metrics or cut-offs, which no table can hold.
     """
-    jobs, failed = [], []
+    jobs, failed = list[Job](), []
     for run in planned:
         try:
             jobs.append(plan_job(run, dataset, config_files))
@@ -160,7 +164,18 @@ def plan_jobs(
             failed.append((run, error))
     if failed and not jobs:
         raise failed[0][1]
+    for job in jobs:
+        _check_same_metrics(jobs[0], job)
     return jobs, failed
+
+
+def _check_same_metrics(job: Job, other: Job) -> None:
+    for name, values in job.reported.items():
+        if values != other.reported[name]:
+            raise ValueError(
+                f"{job.run.label} and {other.run.label} have other {name}: {values} and {other.reported[name]}; rows "
+                f"of one table need the same: give all models the same metrics and topk"
+            )
 
 
 def run_jobs(

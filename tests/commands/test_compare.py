@@ -146,6 +146,8 @@ def test_what_cannot_be_meant_is_refused_before_anything_runs(tmp_path, command,
         ("--models=Pop", "--reference=SASRec"): "--reference is 'SASRec'; expected best or one of Pop",
         ("--models=Pop", "--epoch=2"): "unknown key 'epoch'",
         ("--models=Pop", "--jobs=0"): "--jobs is 0",
+        ("--models=Pop,wide=Pop:topk=[5,20]:valid_metric=NDCG@5",): "Pop and wide have other topk: [10] and [5, 20]",
+        ("--models=Pop,wide=Pop:metrics=['NDCG','Hit']",): "have other metrics: ['ndcg', 'recall'] and ['hit', 'ndcg']",
         ("--models=Pop", "--seed=5"): "seed is set to 5; here --seeds says which",
         ("--models=Pop:seed=5",): "seed is set to 5; here --seeds says which",
     }.items():
