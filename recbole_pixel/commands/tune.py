@@ -109,7 +109,7 @@ def _searches(namespace: argparse.Namespace) -> list[tuple[Any, Any, str, bool]]
     found = []
     for entry in entries:
         config = make_config(entry.model, namespace.dataset, files, {**settings, **entry.settings})
-        metric = _checked_metric(config)
+        metric = str(config["valid_metric"]).lower()
         check_names(spaces[entry.label], config.final_config_dict, entry.label)
         if namespace.sampler == "grid":
             as_grid(spaces[entry.label])
@@ -125,17 +125,6 @@ def _check_distinct(entries: Sequence[Any]) -> None:
         raise ValueError(
             f"{' and '.join(twice)} are one model to a settings file; tune them one by one, each to its --out"
         )
-
-
-def _checked_metric(config: Any) -> str:
-    metric = str(config["valid_metric"]).lower()
-    name, at, k = metric.partition("@")
-    known = [each.lower() for each in config["metrics"]]
-    if name not in known or (at and k not in map(str, config["topk"])):
-        raise ValueError(
-            f"{metric} is not validated: metrics are {', '.join(known)}, topk is {config['topk']}; set them"
-        )
-    return metric
 
 
 def _spaces(namespace: argparse.Namespace, labels: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -55,12 +55,12 @@ def test_the_best_settings_are_found_by_validation_written_and_reached_again(tmp
         (["--models=SASRec", "--param=hidden_size=choice:8", "--trials=0"], "--trials is 0; expected more than 0"),
         (
             ["--models=SASRec", "--param=hidden_size=choice:8", "--metric=MRR@10"],
-            "mrr@10 is not validated: metrics are",
+            "valid_metric is MRR@10, and metrics are",
         ),
         *(
             (
                 ["--models=SASRec", "--param=hidden_size=choice:8", f"--metric=ndcg@{k}"],
-                f"ndcg@{k} is not validated: metrics are",
+                f"valid_metric is ndcg@{k}, and topk is",
             )
             for k in ("x", "7", "")
         ),
