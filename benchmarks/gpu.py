@@ -1,6 +1,10 @@
-"""Claims, on a CUDA device: an epoch of ours is the encoder's own arithmetic; against the reference; in 24 GiB.
+"""Claims, on a CUDA device: evaluation, objective, loader; an epoch of ours is the encoder's own arithmetic; 24 GiB.
 
-For ViT-B/32, Swin-T and RN50 of CLIP, random weights, 224 pixels, with `tune: top:2` (activations kept) and `full`:
+`evaluation`, `objective` and `loader` are evaluate.py, objective_memory.py and loader.py on the device, the last one
+against 10 workers, too. What they want is what they want of a CPU.
+
+`encoders` are ViT-B/32, Swin-T and RN50 of CLIP, random weights, 224 pixels, with `tune: top:2` (activations kept) and
+`full`:
 
 * ``achieved``: pictures per second, and the share of the card's bf16 peak that these are: three times the arithmetic
   of the forward of what learns (the backward is twice it), over the time of a whole epoch, with loader, recommender and
@@ -11,13 +15,11 @@ For ViT-B/32, Swin-T and RN50 of CLIP, random weights, 224 pixels, with `tune: t
   PyTorch of its requirements computes.
 * ``24 GiB``: how often the most memory that a step of 64 rows reserved goes into 24 GiB.
 
-Not among it, and nowhere measured on a device: evaluation, the loader alone, the memory of the objective alone
-(evaluate.py, loader.py and objective_memory.py run on a CPU).
+Without a CUDA device it says so and ends with code 1. A part that fails says why, the others go on, and the code is 1.
+`--try` runs tiny sizes wherever it is, to see that the script works.
 
-Without a CUDA device it says so and ends with code 1. `--try` runs a tiny encoder wherever it is, to see that
-the script works.
-
-    python benchmarks/gpu.py [--encoders ViT-B/32 Swin-T RN50] [--tunes top:2 full] [--rows 64] [--compile] [--try]
+    python benchmarks/gpu.py [--only evaluation objective loader encoders] [--encoders ViT-B/32 Swin-T RN50]
+                             [--tunes top:2 full] [--rows 64] [--rounds 3] [--compile] [--try]
 """
 
 from __future__ import annotations
@@ -26,12 +28,16 @@ import argparse
 import itertools
 import os
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import evaluate
+import loader
 import numpy as np
+import objective_memory
 import torch
 from noise_world import MAX_LENGTH, noise_picture
 from reference_pipeline import (
@@ -43,7 +49,7 @@ from reference_pipeline import (
     reference_loader,
     write_pickles,
 )
-from side_by_side import MIB, alternate, claim, machine
+from side_by_side import MIB, alternate, claim, machine, wait_for
 from train_step import N_ITEMS, N_STORED, OurStep, stored_world, write_rows
 
 TERA = 1e12
@@ -54,6 +60,9 @@ PEAKS = {  # bf16, dense, with float32 sums; NVIDIA's data sheets
 STEPS = 16  # of an epoch
 THEIR_ROWS = 16  # of the reference's batch
 THEIR_WORKERS = 10
+TRY_EVALUATION = ["--users=60", "--items=300", "--size=16", "--recbole_users=30", "--rounds=1"]
+TRY_OBJECTIVE = (8, 1000, 2**12)  # users, items, bytes of scores at once
+TRY_LOADER = loader.Sizes(users=18, items=20, theirs=1, ours=1)
 
 
 def peak_of(card: str) -> float | None:
@@ -82,7 +91,7 @@ class Reference:
         device: where it trains.
     """
 
-    def __init__(self, folder: Path, histories: list[list[int]], name: str, tune: str, device: torch.device) -> None:
+    def __init__(self, folder: Path, histories: list[list[int]], name: str, tune: str, device: str) -> None:
         from recbole_pixel.encoder import ImageEncoder
 
         tokens, pickles = stored_world(folder).tokens, folder / "pickles.lmdb"
@@ -114,21 +123,16 @@ class Reference:
         return self._seconds([batch] * self.n_batches)
 
     def _seconds(self, batches: Any) -> float:
-        _wait(self.device)
+        wait_for(self.device)
         began, n_users = time.perf_counter(), 0
         for batch in batches:
             self.step(batch)
             n_users += len(batch[1])
-        _wait(self.device)
+        wait_for(self.device)
         return (time.perf_counter() - began) / n_users
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def measure(folder: Path, name: str, tune: str, options: argparse.Namespace, device: torch.device) -> None:
+def measure(folder: Path, name: str, tune: str, options: argparse.Namespace, device: str) -> None:
     """Prints the claims of an encoder under a policy."""
     histories = write_rows(folder, options.rows * options.steps)
     own = {"encoder": name, "tune": tune, "precision": "auto", "compile": options.compile, "train_encoder_chunk": None}
@@ -138,7 +142,7 @@ def measure(folder: Path, name: str, tune: str, options: argparse.Namespace, dev
     n_users = steps["BPR"].loader.plan.n_rows
     programs = {loss: epochs_of(step) for loss, step in steps.items()}
     seconds = alternate(programs | {"loader": reference.with_loader, "fed": reference.fed}, options.rounds)
-    about = {"encoder": name, "tune": tune, "rows": options.rows, "compile": options.compile, **machine()}
+    about = {"encoder": name, "tune": tune, "rows": options.rows, "compile": options.compile, **machine(device)}
     achieved(steps["CE"], seconds["CE"], tune, about)
     for title, ours, theirs in (
         ("against the reference", "BPR", "loader"),
@@ -150,7 +154,7 @@ def measure(folder: Path, name: str, tune: str, options: argparse.Namespace, dev
         rates = {"users_per_second": 1 / per_user, "reference_users_per_second": 1 / seconds[theirs]}
         want = 5.0 if theirs == "loader" and ours == "BPR" else None
         claim(f"gpu: {title}, {name} {tune}", seconds[theirs] / per_user, want, **rates, **about)
-    if device.type == "cuda":
+    if device != "cpu":
         memory(steps["BPR"], device, about)
 
 
@@ -168,7 +172,7 @@ def achieved(step: OurStep, seconds: float, tune: str, about: dict[str, Any]) ->
     claim(title, share and share / 0.4, 1.0 if tune == "full" else None, **facts, **about)
 
 
-def memory(step: OurStep, device: torch.device, about: dict[str, Any]) -> None:
+def memory(step: OurStep, device: str, about: dict[str, Any]) -> None:
     """Prints how often the memory of an epoch's largest step goes into 24 GiB; pictures on the device left out."""
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(device)
@@ -181,15 +185,58 @@ def memory(step: OurStep, device: torch.device, about: dict[str, Any]) -> None:
     claim(f"gpu: 24 GiB, {about['encoder']} {about['tune']}", 24 * 1024 / peak, 1.0, mib=peak, **about)
 
 
+def run_evaluation(folder: Path, options: argparse.Namespace, device: str) -> None:
+    """Prints the claims of evaluate.py."""
+    sizes = TRY_EVALUATION if options.tries else [f"--rounds={options.rounds}"]
+    evaluate.run(evaluate.parsed([*sizes, f"--device={device}"]))
+
+
+def run_objective(folder: Path, options: argparse.Namespace, device: str) -> None:
+    """Prints the claims of objective_memory.py."""
+    sizes = (512, objective_memory.N_ITEMS, objective_memory.SCORES_AT_ONCE)
+    with TemporaryDirectory(dir=folder) as own:
+        objective_memory.run(Path(own), *(TRY_OBJECTIVE if options.tries else sizes), options.rounds, device)
+
+
+def run_loader(folder: Path, options: argparse.Namespace, device: str) -> None:
+    """Prints the claims of loader.py."""
+    n_workers = 3 if options.tries else min(THEIR_WORKERS, os.cpu_count() or 1)
+    loader.run(folder, TRY_LOADER if options.tries else loader.Sizes(), options.rounds, device, n_workers)
+
+
+def run_encoders(folder: Path, options: argparse.Namespace, device: str) -> None:
+    """Prints the claims of each encoder under each policy."""
+    torch.backends.cuda.matmul.allow_tf32 = True
+    for name, tune in itertools.product(options.encoders, options.tunes):
+        measure(folder, name, tune, options, device)
+
+
+PARTS = {
+    "evaluation": run_evaluation, "objective": run_objective, "loader": run_loader, "encoders": run_encoders,
+}  # fmt: skip
+
+
+def is_done(part: str, folder: Path, options: argparse.Namespace, device: str) -> bool:
+    """Runs a part; False if it failed, which is printed: time on a device is dear, and the other parts go on."""
+    try:
+        PARTS[part](folder, options, device)
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        claim(f"gpu: {part}", None, None, why=f"{type(error).__name__}: {error}", **machine(device))
+        return False
+    return True
+
+
 def main() -> None:
     """Reads the options, runs, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--encoders", nargs="+", default=["ViT-B/32", "Swin-T", "RN50"])
     parser.add_argument("--tunes", nargs="+", default=["top:2", "full"])
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--try", dest="tries", action="store_true", help="a tiny encoder, few rows, on any device")
+    parser.add_argument("--try", dest="tries", action="store_true", help="tiny sizes, on any device")
     parser.add_argument("--folder", type=Path, default=None, help="where to keep the pictures; a temporary one")
     options = parser.parse_args()
     options.steps = STEPS
@@ -198,11 +245,11 @@ def main() -> None:
     elif not torch.cuda.is_available():
         claim("gpu", None, None, why="there is no CUDA device; nothing was measured", **machine())
         raise SystemExit(1)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.backends.cuda.matmul.allow_tf32 = True
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     with TemporaryDirectory() as temporary:
-        for name, tune in itertools.product(options.encoders, options.tunes):
-            measure(options.folder or Path(temporary), name, tune, options, device)
+        done = [is_done(part, options.folder or Path(temporary), options, device) for part in options.only]
+    if not all(done):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

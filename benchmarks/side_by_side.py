@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import platform
@@ -79,13 +80,14 @@ def _short(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def machine() -> dict[str, Any]:
-    """Processor, cores, versions: what a table of numbers must name."""
+def machine(device: str | None = None) -> dict[str, Any]:
+    """Processor, cores, versions: what a table of numbers must name; and the device, where one was chosen."""
     import torch
 
     about = Path("/proc/cpuinfo")
     models = [line for line in about.read_text().splitlines() if "model name" in line] if about.exists() else []
-    return {
+    about_device = {} if device is None else {"device": device}
+    return about_device | {
         "processor": models[0].partition(": ")[2] if models else platform.processor(),
         "cores": multiprocessing.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -102,6 +104,56 @@ def peak_memory() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     # ru_maxrss begins at the peak of the process that started this one: Linux keeps it over fork and exec
     return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+
+
+def on(device: str) -> str:
+    """What the name of a claim ends with: nothing for a CPU."""
+    return "" if device == "cpu" else f" on {device}"
+
+
+def settings_for(device: str) -> dict[str, str]:
+    """RecBole's settings of a run on ``device``: it takes an accelerator by itself, if there is one."""
+    return {"gpu_id": ""} if device == "cpu" else {}
+
+
+def wait_for(device: str) -> None:
+    """Returns when an accelerator has done what it was given; on a CPU at once."""
+    if device != "cpu":
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
+def beyond(work: Callable[[], Any], device: str = "cpu") -> float:
+    """The most memory of ``device`` that ``work`` needs on top of what there is, MiB."""
+    gc.collect()
+    if device != "cpu":
+        return _beyond_on_device(work, device)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = _status("VmRSS")
+    work()
+    return _status("VmHWM") - before
+
+
+def _beyond_on_device(work: Callable[[], Any], device: str) -> float:
+    import torch
+
+    torch.cuda.synchronize(device)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    work()
+    return (torch.cuda.max_memory_allocated(device) - before) / MIB
+
+
+def _status(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field + ":"))
+
+
+def apart(device: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What ``function`` returns: on a CPU from a process of its own; else from here, as a device's peaks do not mix."""
+    return in_fresh_process(function, *arguments)[0] if device == "cpu" else function(*arguments)
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
