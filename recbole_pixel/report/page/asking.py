@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from recbole_pixel.quick_start import Trained
+from recbole_pixel.report.page.ranking import Ranking
 from recbole_pixel.serve.histories import known_histories
 from recbole_pixel.serve.known_users import KnownUsers
 from recbole_pixel.serve.page.faces import faces_of
@@ -18,8 +19,20 @@ from recbole_pixel.serve.tokens import Tokens
 from recbole_pixel.serve.vector_space import item_tower_of
 
 
-def recommender_of(trained: Trained) -> Recommender:
-    """Answers of the model that a run has in memory; of users it knows what they consumed before their test targets."""
+class Asked(NamedTuple):
+    """Ways to ask the model that a run has in memory; of users it knows what they consumed before their test targets.
+
+    Attributes:
+        recommender: its answers.
+        ranking: what the test evaluation ranked by.
+    """
+
+    recommender: Recommender
+    ranking: Ranking
+
+
+def asked_of(trained: Trained) -> Asked:
+    """Answers of a run's model."""
     config, training = trained.config, trained.parts[0]
     with _encoded_once(trained.model):
         scorer = Scorer(trained.model, training, config["device"])
@@ -29,9 +42,10 @@ def recommender_of(trained: Trained) -> Recommender:
     )
     histories = known_histories(trained.parts, "train")
     known = KnownUsers(users, histories, scorer.is_sequential, scorer.rows_at_once)
-    return Recommender(
+    recommender = Recommender(
         scorer, known, items, partial(new_items_of, config, training, trained.model), partial(faces_of, config)
     )
+    return Asked(recommender, Ranking(scorer, known, items, config, getattr(training, "cold", None)))
 
 
 @contextmanager

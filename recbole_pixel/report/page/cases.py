@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_pixel.evaluation.per_user import PerUser
+from recbole_pixel.report.page.ranking import Ranking
 from recbole_pixel.serve.recommender import Recommender
 
 N_SAMPLED, N_EXTREME = 6, 3
@@ -25,7 +26,7 @@ class Case(NamedTuple):
         more: older ones that are not shown.
         items: what is recommended, the best first.
         targets: what was to be found.
-        rank: of the best of these, from 1, among all that may be recommended.
+        rank: of the best of these, from 1, among all that the test evaluation ranked.
         n_ranked: how many these are.
         n_consumed: how often that target was consumed in training.
     """
@@ -66,7 +67,7 @@ class _Test(NamedTuple):
     counts: np.ndarray
 
 
-def cases_of(recommender: Recommender, each: PerUser) -> Cases:
+def cases_of(recommender: Recommender, ranking: Ranking, each: PerUser) -> Cases:
     """Users drawn at random, and those whose test targets stood highest and lowest.
 
     Among the best are those whose target was found first though it had been rare in training; the worst are looked for
@@ -79,10 +80,10 @@ def cases_of(recommender: Recommender, each: PerUser) -> Cases:
     found.sort(key=lambda user: min((rank, count) for rank, count in zip(*tests[user][1:], strict=True) if rank))
     missed = [user for user in users if tests[user].ranks.max(initial=0) == 0]
     tried = missed[: max(N_EXTREME, TRIED // max(1, len(recommender.items)))][:300]
-    lowest = sorted(_cases(recommender, tests, tried), key=lambda case: -case.rank / case.n_ranked)
+    lowest = sorted(_cases(recommender, ranking, tests, tried), key=lambda case: -case.rank / case.n_ranked)
     return Cases(
-        _cases(recommender, tests, users[:N_SAMPLED]),
-        _cases(recommender, tests, found[:N_EXTREME]),
+        _cases(recommender, ranking, tests, users[:N_SAMPLED]),
+        _cases(recommender, ranking, tests, found[:N_EXTREME]),
         lowest[:N_EXTREME],
     )
 
@@ -98,17 +99,15 @@ def _tests(each: PerUser, served: set[str]) -> dict[str, _Test]:
     return tests
 
 
-def _cases(recommender: Recommender, tests: Mapping[str, _Test], users: list[str]) -> list[Case]:
+def _cases(recommender: Recommender, ranking: Ranking, tests: Mapping[str, _Test], users: list[str]) -> list[Case]:
     if not users:
         return []
     place = {token: number for number, token in enumerate(recommender.items)}
     cases = []
-    for user, scores in zip(users, recommender.scores(users), strict=True):
+    found = ranking.scores(users, [tests[user].targets for user in users])
+    for user, scores in zip(users, found, strict=True):
         history, test = recommender.history(user), tests[user]
-        targets = [place[target] for target in test.targets]
-        own = scores[targets]
-        scores[[place[item] for item in history]] = -np.inf
-        scores[targets] = own
+        own = scores[[place[target] for target in test.targets]]
         best = int(np.argmax(own))
         top = np.argsort(-scores, kind="stable")[:SHOWN]
         items = [recommender.items[number] for number in top if scores[number] > -np.inf]

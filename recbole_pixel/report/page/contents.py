@@ -12,13 +12,12 @@ from recbole.evaluator.register import smaller_metrics
 from recbole_pixel.evaluation.cold_cases import cold_tokens
 from recbole_pixel.evaluation.training_counts import training_counts
 from recbole_pixel.quick_start import Trained
-from recbole_pixel.report.page.asking import recommender_of
+from recbole_pixel.report.page.asking import Asked, asked_of
 from recbole_pixel.report.page.cases import Cases, cases_of
 from recbole_pixel.report.page.item_map import ItemMap, item_map
 from recbole_pixel.report.page.neighbours import Near, neighbours_of, tokens_in
 from recbole_pixel.report.page.pictures import SmallFaces, shape_of
 from recbole_pixel.serve.page.faces import Covers
-from recbole_pixel.serve.recommender import Recommender
 
 
 class Contents(NamedTuple):
@@ -46,21 +45,22 @@ class Contents(NamedTuple):
 def contents_of(trained: Trained) -> Contents:
     """Asks the model of a run for all that its page shows of users and items."""
     training, missing = trained.parts[0], dict[str, str]()
-    recommender = recommender_of(trained)
+    asked = asked_of(trained)
+    recommender = asked.recommender
     counts = training_counts(training)[1:]
     faces = SmallFaces(recommender.faces)
     drawn = _part("map", lambda: item_map(recommender, faces, counts), missing)
-    cases = _part("cases", lambda: _cases(recommender, trained), missing)
+    cases = _part("cases", lambda: _cases(asked, trained), missing)
     near = _part("near", lambda: neighbours_of(recommender, counts, cold_tokens(training)), missing) or []
     tokens = [*(cases.tokens() if cases else ()), *tokens_in(near)]
     some = [picture for token in dict.fromkeys(tokens) if (picture := faces.picture(token)) is not None]
     return Contents(Covers(faces, tokens), shape_of(some), bool(some), drawn, cases, near, missing)
 
 
-def _cases(recommender: Recommender, trained: Trained) -> Cases:
+def _cases(asked: Asked, trained: Trained) -> Cases:
     if trained.each is None:
         raise NotImplementedError("the run's metrics rank no items")
-    return cases_of(recommender, trained.each)
+    return cases_of(*asked, trained.each)
 
 
 def _part(name: str, make: Callable[[], Any], missing: dict[str, str]) -> Any:
