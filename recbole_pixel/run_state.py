@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from recbole_pixel.checkpoint import plain, plain_config, write_checkpoint
+from recbole_pixel.data.cold import TRAINED_ITEMS
 from recbole_pixel.distributed import from_first, gather_objects, is_first, rank, wait_for_all, world_size
 from recbole_pixel.kept_states import SUFFIX, KeptStates
 from recbole_pixel.plain_numbers import changed_numbers, plain_numbers, set_numbers
@@ -33,6 +34,7 @@ class RunState:
             ``fit`` gives them, see :func:`~recbole_pixel.training_digest.other_digests`.
         rows: what the rows of the model's tables belong to, see :func:`~recbole_pixel.checkpoint.rows_digest`; None
             before it is known.
+        trained_items: tokens of the items that were not held out as cold; None where none were.
     """
 
     config: Any
@@ -61,6 +63,7 @@ class RunState:
         self.seconds_before = 0.0
         self.rows: dict[str, str] | None = None
         self.other_data: dict[str, str] = {}
+        self.trained_items: list[str] | None = None
         self._began = time.perf_counter()
         self._data = ""
         self._point: Mapping[str, Any] | None = None
@@ -83,6 +86,7 @@ class RunState:
         Args:
             epoch: the last one that is done.
         """
+        held_out = {} if self.trained_items is None else {TRAINED_ITEMS: self.trained_items}
         return {
             "config": plain_config(self.config),
             "epoch": epoch,
@@ -94,6 +98,7 @@ class RunState:
             "optimizer": self.optimizer.state_dict(),
             "item_table": None,
             "rows": self.rows or {},
+            **held_out,
         }
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:

@@ -15,6 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_pixel.checkpoint import read_checkpoint, rows_digest
+from recbole_pixel.data.cold import trained_items
 from recbole_pixel.data.loader import PixelTrainDataLoader
 from recbole_pixel.data.rank_rows import RANK_TARGETS
 from recbole_pixel.distributed import gather_on_host, sum_over_ranks, world_size
@@ -96,6 +97,7 @@ class PixelTrainer(Resumable, WatchedTraining, RankShares, HistoryMaskMixin, Tra
         if world_size() > 1:
             self.over_ranks = averaged_over_ranks(self.model)
         self.rows = rows_digest(train_data._dataset, *self._fields_with_rows())
+        self.trained_items = trained_items(train_data._dataset)
         per_epoch = -(-len(train_data) // self.accumulation.n_batches)
         n_steps = per_epoch * self.epochs
         if not self.goes_on:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from recbole_pixel.data.rows import user_starts
+
+TRAINED_ITEMS = "trained_items"
+"""Of a checkpoint, and of the Config that its run is rebuilt with: tokens of the items that were not cold."""
 
 
 def draw_cold_items(tokens: np.ndarray, items: np.ndarray, share: float, split: int) -> np.ndarray:
@@ -31,6 +36,22 @@ def draw_cold_items(tokens: np.ndarray, items: np.ndarray, share: float, split: 
     is_cold = np.zeros(len(tokens), dtype=bool)
     is_cold[chosen] = True
     return is_cold
+
+
+def items_without(tokens: np.ndarray, trained: Collection[str]) -> np.ndarray:
+    """Which items are none of ``trained``, held out or come since: bool, by id, shape (N,); never the padding."""
+    is_cold = ~np.isin(tokens.astype(str), np.array(list(trained), dtype=str))
+    is_cold[0] = False
+    return is_cold
+
+
+def trained_items(dataset: Any) -> list[str] | None:
+    """Tokens of the items that ``dataset`` does not hold out; None where it holds none out."""
+    cold = getattr(dataset, "cold", None)
+    if cold is None:
+        return None
+    tokens = np.asarray(dataset.field2id_token[dataset.iid_field]).astype(str)
+    return list(tokens[1:][~cold.is_cold[1:]].tolist())
 
 
 @dataclass(frozen=True)

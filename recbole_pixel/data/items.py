@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from recbole.data.dataset import Dataset
 
-from recbole_pixel.data.cold import ColdItems, draw_cold_items
+from recbole_pixel.data.cold import TRAINED_ITEMS, ColdItems, draw_cold_items, items_without
 from recbole_pixel.data.pictures import drop_items_without, open_image_store
 from recbole_pixel.data.stored_features import open_feature_store
 from recbole_pixel.data.texts import texts_of
@@ -56,9 +56,13 @@ class PixelItems:
         config = dataset.config
         if not config["cold_items"]:
             return None
-        split = config["seed"] if config["cold_split"] is None else config["cold_split"]
         tokens = dataset.field2id_token[dataset.iid_field]
-        is_cold = draw_cold_items(tokens, np.unique(items), config["cold_items"], int(split))
+        trained = getattr(config, TRAINED_ITEMS, None)
+        if trained is None:
+            split = config["seed"] if config["cold_split"] is None else config["cold_split"]
+            is_cold = draw_cold_items(tokens, np.unique(items), config["cold_items"], int(split))
+        else:
+            is_cold = items_without(tokens, trained)
         self.cold = ColdItems.of(users, items, is_cold)
         return np.flatnonzero(~is_cold[items])
 

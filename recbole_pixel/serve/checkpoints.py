@@ -15,6 +15,7 @@ import torch
 from recbole_pixel.checkpoint import OF_THE_READER, is_ours, read_checkpoint, starting_from_itself
 from recbole_pixel.config import check_dataset, check_model, check_settings
 from recbole_pixel.config_files import nearest
+from recbole_pixel.data.cold import TRAINED_ITEMS
 from recbole_pixel.foreign_pickles import trusting
 from recbole_pixel.whole_files import DamagedFileError, read_plain
 
@@ -72,6 +73,8 @@ def serving_config(
 ) -> Any:
     """The Config of the run that wrote a checkpoint, as it is to be served here.
 
+    Cold items stay those of the run, and what has come since is cold, too, unless ``settings`` draw others.
+
     Args:
         contents: see :func:`opened_checkpoint`.
         data_path: folder that holds the dataset's folder; where it was in training, by default.
@@ -90,6 +93,8 @@ def serving_config(
             if is_ours(contents)
             else _recbole_config(contents["config"], changed)
         )
+    if contents.get(TRAINED_ITEMS) is not None and not {"cold_items", "cold_split"} & set(settings):
+        setattr(config, TRAINED_ITEMS, contents[TRAINED_ITEMS])
     default = "cuda" if torch.cuda.is_available() else "cpu"
     config["device"] = torch.device(default if device is None else device)
     try:

@@ -12,6 +12,7 @@ from served_world import SMALL
 
 import recbole_pixel
 from recbole_pixel.quick_start import run
+from recbole_pixel.report.run_folder import cold_tokens
 
 
 def test_missing_torn_and_foreign_files(saved, tmp_path):
@@ -95,3 +96,33 @@ def test_tables_of_other_users_or_items_are_told_from_ones_own_by_more_than_thei
     rows.write_text("\n".join([head, *lines[::-1]]) + "\n")  # RecBole numbers tokens as they come
     with pytest.raises(ValueError, match=rf"trained on other values of {field} than word has here, or on the same in"):
         recbole_pixel.load(path, data_path=tmp_path)
+
+
+def test_cold_items_are_those_of_the_run_and_what_came_since(served, settings, tmp_path):
+    """Drawn anew from a catalogue that grew, others would be lifted."""
+    own = {"item_tower": "text", "cold_items": 0.2, "cold_split": 1, "cold_offset": 1000.0, "epochs": 1}
+    held_out: list[str] = []
+    asked = {**settings, **SMALL, **served, **own}
+
+    def keep(_: Any, trained: Any) -> None:
+        held_out.extend(cold_tokens(trained.parts[0]))
+
+    path = run("PixelSASRec", "word", (), asked, then=keep)["checkpoint"]
+    shutil.copytree(Path(served["data_path"]) / "word", tmp_path / "word")
+    new = [f"a_new_{number}" for number in range(9)]
+    for kind, line in (("item", "{0}\tround red"), ("inter", "somebody\t{0}\t7")):
+        with (tmp_path / "word" / f"word.{kind}").open("a") as file:
+            file.writelines(line.format(item) + "\n" for item in new)
+    same = recbole_pixel.load(path)
+    grown = recbole_pixel.load(path, data_path=tmp_path)
+    assert len(held_out) == 5
+    for recommender, lifted in ((same, held_out), (grown, [*held_out, *new])):
+        assert set(recommender.recommend("u0", len(lifted), exclude_history=False)[0].items) == set(lifted)
+    drawn = recbole_pixel.load(path, data_path=tmp_path, settings={"cold_split": 1})
+    answer = drawn.recommend("u0", round(0.2 * 33), exclude_history=False)[0]
+    assert not {*held_out, *new} >= set(answer.items), "others, on request"
+    old = tmp_path / "old.pth"
+    contents = torch.load(path)
+    torch.save({key: value for key, value in contents.items() if key != "trained_items"}, old)
+    before = recbole_pixel.load(old, data_path=tmp_path).recommend("u0", round(0.2 * 33), exclude_history=False)[0]
+    assert before == answer, "a checkpoint that does not know them"
