@@ -70,7 +70,11 @@ class ColdCalibration:
         """The calibrated scores of (B, N), of which those that are not ranked are -inf."""
         if not self.changes:
             return scores
-        return torch.where(self.is_cold.to(scores.device), self.line(scores).at(scores, self.offset), scores)
+        return self.on(self.line(scores), scores)
+
+    def on(self, line: Line, scores: Tensor) -> Tensor:
+        """Scores (B, N), those of cold items on each user's line."""
+        return torch.where(self.is_cold.to(scores.device), line.at(scores, self.offset), scores)
 
     def ranks_by_offset(self, scores: Tensor, targets: Tensor, line: Line, offsets: tuple[float, ...]) -> Tensor:
         """Rank of each target at each offset, from 0, ties broken at their middle.

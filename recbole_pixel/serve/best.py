@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,13 +16,7 @@ Best = list[tuple[np.ndarray, list[float]]]
 COSINES_AT_ONCE = 2**24
 
 
-def best_items(
-    scores: Tensor,
-    topk: int,
-    without: UserHistories | None,
-    allowed: Tensor | None,
-    calibrate: Callable[[Tensor], Tensor] | None = None,
-) -> Best:
+def best_items(scores: Tensor, topk: int, without: UserHistories | None, allowed: Tensor | None) -> Best:
     """The best items of each row, fewer than ``topk`` where fewer may be ranked.
 
     Args:
@@ -30,13 +24,10 @@ def best_items(
         topk: at least 1.
         without: what each row's person consumed, and is not to be shown again.
         allowed: which items may be ranked, bool (N,).
-        calibrate: what the run's test evaluation did to the scores, before it ranked all that was not consumed.
     """
     if without is not None:
         rows, items = without.consumed()
         scores[torch.from_numpy(rows), torch.from_numpy(np.asarray(items, dtype=np.int64))] = -torch.inf
-    if calibrate is not None:
-        scores = calibrate(scores)
     if allowed is not None:
         scores[:, ~allowed] = -torch.inf
     return list(_highest(scores, topk))

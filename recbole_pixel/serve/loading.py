@@ -65,8 +65,8 @@ def load(
     check_rows(contents, dataset, checkpoint)
     _load_weights(model, contents, Path(checkpoint))
     cold = getattr(dataset, "cold", None)
-    calibrate = None if cold is None else calibration_of(config, cold).of
-    scorer = Scorer(model, dataset, config["device"], calibrate)
+    calibration = None if cold is None else calibration_of(config, cold)
+    scorer = Scorer(model, dataset, config["device"], calibration, bool(config["mask_history"]))
     users, items = (
         Tokens(kind, dataset.field2id_token[field])
         for kind, field in (("user", dataset.uid_field), ("item", dataset.iid_field))

@@ -113,8 +113,8 @@ class Recommender:
         ids, allowed = self._users.ids(users), self._allowed(candidates)
         found: list[Recommendation] = []
         for rows, histories in self._users.batches(ids):
-            scores = self._scorer.scores(rows, histories)
-            best = best_items(scores, topk, histories if exclude_history else None, allowed, self._scorer.calibrate)
+            scores = self._scorer.calibrated(rows, histories)
+            best = best_items(scores, topk, histories if exclude_history else None, allowed)
             found += self._named(self._users.tokens.of(rows), best)
         return found
 
@@ -147,19 +147,18 @@ class Recommender:
         found: list[Recommendation] = []
         for first in range(0, len(rows), self._scorer.rows_at_once):
             some = UserHistories.of_rows(rows[first : first + self._scorer.rows_at_once])
-            scores, without = self._scorer.scores(None, some), some if exclude_history else None
-            best = best_items(scores, topk, without, allowed, self._scorer.calibrate)
+            best = best_items(self._scorer.calibrated(None, some), topk, some if exclude_history else None, allowed)
             found += self._named([""] * len(some.start), best)
         return found
 
     def scores(self, users: Names | None = None) -> np.ndarray:
-        """What the model scores every item with, histories and all: float32 (users, items), as :attr:`items` lie.
+        """What :meth:`recommend` ranks every item by, histories and all: float32 (users, items), as :attr:`items` lie.
 
         Raises:
             LookupError: see :meth:`recommend`.
         """
         batches = self._users.batches(self._users.ids(users))
-        parts = [self._scorer.scores(rows, histories)[:, 1:].cpu() for rows, histories in batches]
+        parts = [self._scorer.calibrated(rows, histories)[:, 1:].cpu() for rows, histories in batches]
         return torch.cat(parts).numpy()
 
     def similar(self, items: Names, topk: int = 10) -> list[Neighbours]:
@@ -180,8 +179,9 @@ class Recommender:
     def item_vectors(self) -> np.ndarray:
         """Vectors of all items, float32 (items, D), as :attr:`items` lie.
 
-        Where the model ranks by products, ``user_vectors() @ item_vectors().T`` are its scores; what an item scores
-        with every user, if there is such a number, is the last column.
+        Where the model ranks by products, ``user_vectors() @ item_vectors().T`` are its scores, of cold items those
+        before ``cold_offset`` and ``cold_calibration``; what an item scores with every user, if there is such a number,
+        is the last column.
 
         Raises:
             NotImplementedError: the model has no vectors of items.
@@ -228,7 +228,7 @@ class Recommender:
         topk: int = 10,
         names: Sequence[str] | None = None,
     ) -> list[NewItemScore]:
-        """Who would like items that are in no catalogue, and what they are near.
+        """Who would like items that are in no catalogue, and what they are near; they score as cold items do.
 
         Args:
             images: see :meth:`new_item`, as the next two.
@@ -247,7 +247,8 @@ class Recommender:
             raise ValueError(f"{len(named)} names were given for {len(vectors)} new items")
         top = TopUsers(topk)
         for ids, users in self._space.users():
-            top.add(ids, users @ vectors.T)
+            known = self._users.histories.of(ids)
+            top.add(ids, self._scorer.calibrated_new(users, self._space.items, vectors, known))
         near = nearest_items(self._space.catalogue.items, vectors, topk)
         return [
             NewItemScore(name, self._users.tokens.of(users), scores, self._items.of(items), cosines)
@@ -258,7 +259,7 @@ class Recommender:
         """Writes vectors, or an index of the items' vectors, with the tokens of its rows beside; returns its path.
 
         Args:
-            what: ``item_vectors``, ``user_vectors`` or ``index``.
+            what: ``item_vectors``, ``user_vectors`` or ``index``; cold items are not lifted in them.
             path: of the file; the tokens come to ``path`` with ``.tokens.txt`` behind, one a line.
             form: ``npy`` or ``parquet`` of vectors, ``faiss`` or ``usearch`` of an index; as the file's ending says by
                 default.

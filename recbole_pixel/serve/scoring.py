@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,9 +11,11 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
+from torch.nn.functional import pad
 
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START
 from recbole_pixel.data.rows import gather_windows
+from recbole_pixel.evaluation.cold_calibration import ColdCalibration, Line
 from recbole_pixel.evaluation.lazy_scores import LazyProducts, LazyScores
 from recbole_pixel.serve.factors import Factors, factors_of
 from recbole_pixel.serve.histories import UserHistories
@@ -29,13 +31,20 @@ class Scorer:
         model: of ours or of RecBole, with its weights, on its device.
         dataset: gives the names of its fields.
         device: where the model lies.
-        calibrate: what lets items compete that were held out of the training, if anything does.
+        calibration: what lets items compete that the model was not trained on, if anything does.
+        masks_history: whether the evaluation ranked without what users had consumed.
     """
 
     def __init__(
-        self, model: Any, dataset: Any, device: torch.device, calibrate: Callable[[Tensor], Tensor] | None = None
+        self,
+        model: Any,
+        dataset: Any,
+        device: torch.device,
+        calibration: ColdCalibration | None = None,
+        masks_history: bool = True,
     ) -> None:
-        self.calibrate = calibrate
+        self._calibration = calibration if calibration is not None and calibration.changes else None
+        self._masks_history = masks_history
         self.model, self.device, self._dataset = model.eval(), device, dataset
         self.n_items = int(dataset.item_num)
         self.is_sequential = isinstance(model, SequentialRecommender)
@@ -48,7 +57,7 @@ class Scorer:
 
     @torch.no_grad()
     def scores(self, users: np.ndarray | None, histories: UserHistories) -> Tensor:
-        """Scores of all items, float32 (B, N); the padding's is -inf.
+        """Scores of all items before calibration, float32 (B, N); the padding's is -inf.
 
         Args:
             users: ids, (B,); None for people that the model never met.
@@ -58,6 +67,37 @@ class Scorer:
         scores = (found.dense() if isinstance(found, LazyScores) else found).view(-1, self.n_items).float()
         scores[:, 0] = -torch.inf
         return scores
+
+    def calibrated(self, users: np.ndarray | None, histories: UserHistories) -> Tensor:
+        """:meth:`scores`, those of cold items lifted as the run's test evaluation lifts them."""
+        scores = self.scores(users, histories)
+        if self._calibration is None:
+            return scores
+        return self._calibration.on(self._line(self._calibration, scores, histories), scores)
+
+    @torch.no_grad()
+    def calibrated_new(self, users: Tensor, items: Tensor, new: Tensor, histories: UserHistories) -> Tensor:
+        """Scores of new items, (B, n), lifted as cold ones are: neither was ever a target.
+
+        Args:
+            users: vectors, (B, D).
+            items: those of the catalogue without the padding, (N - 1, D).
+            new: of the new items, (n, D).
+            histories: of the users.
+        """
+        scores = users @ new.T
+        if self._calibration is None:
+            return scores
+        known = pad(users @ items.T, (1, 0), value=-torch.inf)
+        return self._line(self._calibration, known, histories).at(scores, self._calibration.offset)
+
+    def _line(self, calibration: ColdCalibration, scores: Tensor, histories: UserHistories) -> Line:
+        """Each user's, by what the evaluation would rank: the same whatever an answer leaves out."""
+        if self._masks_history:
+            scores = scores.clone()
+            rows, items = histories.consumed()
+            scores[torch.from_numpy(rows), torch.from_numpy(np.asarray(items, dtype=np.int64))] = -torch.inf
+        return calibration.line(scores)
 
     @torch.no_grad()
     def factors(self, users: np.ndarray | None, histories: UserHistories) -> Factors | None:

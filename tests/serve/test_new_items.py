@@ -46,6 +46,25 @@ def test_a_stored_picture_gives_the_items_own_vector_and_neighbours(case, recomm
     assert answer.scores == pytest.approx(np.sort(column)[:-6:-1].tolist(), rel=1e-5)
 
 
+@pytest.mark.parametrize("own", [{}, {"cold_calibration": "standard"}, {"mask_history": False}])
+@pytest.mark.parametrize("case", ["PixelSASRec:image", "PixelMF:image"])
+def test_a_cold_item_scores_the_same_however_it_is_asked_for(case, own, recommender, served, picture):
+    answering = recommender(case, cold_items=0.3, cold_split=2, cold_offset=1.5, **own)
+    plain = recommender(case, cold_items=0.3, cold_split=2)
+    lifted = (answering.scores() - plain.scores() != 0).all(0)
+    cold = [item for item, is_lifted in zip(answering.items, lifted, strict=True) if is_lifted]
+    assert len(cold) == 7
+    item = next(item for item in cold if item not in answering.history("u1"))
+    asked = answering.score_new(picture.with_name(f"{item}.png"), topk=99)[0]
+    expected = dict(zip(answering.users, answering.scores()[:, answering.items.index(item)].tolist(), strict=True))
+    assert dict(zip(asked.users, asked.scores, strict=True)) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    for excludes in (True, False):
+        answer = answering.recommend("u1", 99, exclude_history=excludes)[0]
+        assert answer.scores[answer.items.index(item)] == pytest.approx(expected["u1"], rel=1e-5)
+    products = answering.user_vectors() @ answering.item_vectors().T
+    np.testing.assert_allclose(products, plain.scores(), atol=1e-5, rtol=1e-5)
+
+
 def test_many_pictures_are_read_some_at_a_time(recommender, picture, monkeypatch):
     monkeypatch.setattr("recbole_pixel.serve.vector_space.NEW_AT_ONCE", 2)
     answering = recommender("PixelSASRec:image")
