@@ -45,15 +45,30 @@ class SplitRun(NamedTuple):
 def cold_report(found: Mapping[str, Sequence[SplitRun]]) -> str:
     """Tables: how the rows do, how they differ, with 95% intervals, and what lifting the cold items does.
 
+    Runs without cases are left out of all of them, and named behind.
+
     Args:
         found: runs of each row by its label, in the order of the splits; none where they failed.
     """
+    asked = {label: [run for run in runs if len(run.cases.cold_target)] for label, runs in found.items()}
     tables = [
-        (_rows_table(found), LEGEND),
-        (_differences_table(found), DIFFERENCES_LEGEND),
-        (_offsets_table(found), OFFSETS_LEGEND),
+        (_rows_table(found, asked), LEGEND),
+        (_differences_table(asked), DIFFERENCES_LEGEND),
+        (_offsets_table(asked), OFFSETS_LEGEND),
     ]
-    return "\n\n".join(part for table, legend in tables if table for part in (table, legend))
+    parts = [part for table, legend in tables if table for part in (table, legend)]
+    return "\n\n".join([*parts, *_left_out(found)])
+
+
+def _left_out(found: Mapping[str, Sequence[SplitRun]]) -> list[str]:
+    """A line about the splits without cases; none where every split has some."""
+    splits = sorted({run.split for runs in found.values() for run in runs if not len(run.cases.cold_target)})
+    if not splits:
+        return []
+    return [
+        f"Left out, as no cold item was consumed behind a warm one: split {', '.join(map(str, splits))}. Other splits, "
+        f"or a larger cold_items, hold out items that were."
+    ]
 
 
 LEGEND = (
@@ -72,20 +87,19 @@ OFFSETS_LEGEND = (
 )
 
 
-def _rows_table(found: Mapping[str, Sequence[SplitRun]]) -> str:
+def _rows_table(found: Mapping[str, Sequence[SplitRun]], asked: Mapping[str, Sequence[SplitRun]]) -> str:
+    """Rows of all ``found``; their numbers are of the runs that were ``asked`` for cold items."""
     head = ["", "HR@10 among cold", "95%", "x chance", "NDCG@10", "by split", "HR@10 among all", "x chance", "warm"]
     entries = [run.entry for runs in found.values() for run in runs]
     metric = next(iter(entries[0]["test"])) if entries else ""
     metric = "ndcg@10" if entries and "ndcg@10" in entries[0]["test"] else metric
     rows = [[*head[:-1], f"warm {metric}".strip()]]
-    for label, runs in found.items():
+    for label, runs in asked.items():
         if not runs:
-            rows.append([label, "failed", *[""] * (len(head) - 2)])
+            reason = "no occurrences of cold items" if found[label] else "failed"
+            rows.append([label, reason, *[""] * (len(head) - 2)])
             continue
         cold, among_all = ([run.entry["cold"][name] for run in runs] for name in ("cold", "all"))
-        if any(one["hit@10"] is None for one in cold):
-            rows.append([label, "no occurrences of cold items", *[""] * (len(head) - 2)])
-            continue
         hits = [one["hit@10"] for one in cold]
         rows.append(
             [

@@ -96,6 +96,24 @@ def test_tables_have_rows_differences_and_what_failed():
     assert tables[5][2] == "+0.5000 to +0.5000"
 
 
+def test_splits_without_cases_are_left_out_and_named():
+    none: dict[str, Any] = {"hit@10": None, "ndcg@10": None, "chance": None}
+    entry = {"test": {"recall@10": 0.5, "ndcg@10": 0.3}, "cold": {"cold": none, "all": none, "trade_off": []}}
+    silent = SplitRun(12, entry, cases([]))
+    real, shuffled = split_run(11, [1, 1, 0, 0]), split_run(11, [0, 1, 0, 0])
+    text = cold_report({"image": [real, silent], "image shuffled": [shuffled, silent], "id": [silent], "text": []})
+    assert "nan" not in text
+    assert "no cold item was consumed behind a warm one: split 12. " in text
+    tables = [cells(line) for line in text.splitlines() if line.startswith("|") and "---" not in line]
+    assert tables[1][:3] == ["image", "0.5000", ""], "a single split has no interval"
+    assert [row[:2] for row in tables[3:5]] == [["id", "no occurrences of cold items"], ["text", "failed"]]
+    assert [tables[6][place] for place in (0, 1, 2, 4)] == ["image - image shuffled", "+0.2500", "", "+0.250"]
+    silenced = cold_report({"image": [silent], "image shuffled": [silent]})
+    assert "difference" not in silenced
+    assert "split 12. " in silenced
+    assert "Left out" not in cold_report({"image": [real]})
+
+
 def test_an_offset_is_chosen_by_the_other_splits():
     """Split 1 would choose 0.5 for itself; the others choose 1 for it, and one of them 0.5, with it."""
     harmonic = {1: (0.0, 0.9, 0.1), 2: (0.0, 0.1, 0.5), 3: (0.0, 0.2, 0.3)}
