@@ -11,8 +11,8 @@ import torch
 from served_world import SMALL
 
 import recbole_pixel
+from recbole_pixel.evaluation.cold_cases import cold_tokens
 from recbole_pixel.quick_start import run
-from recbole_pixel.report.run_folder import cold_tokens
 
 
 def test_missing_torn_and_foreign_files(saved, tmp_path):
