@@ -99,11 +99,10 @@ def machine(device: str | None = None) -> dict[str, Any]:
 
 def peak_memory() -> float:
     """The most memory that this process had resident so far, MiB; files mapped into it included."""
-    status = Path("/proc/self/status")
-    if not status.exists():
+    if not Path("/proc/self/status").exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     # ru_maxrss begins at the peak of the process that started this one: Linux keeps it over fork and exec
-    return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return _status("VmHWM")
 
 
 def on(device: str) -> str:

@@ -26,8 +26,7 @@ def best_items(scores: Tensor, topk: int, without: UserHistories | None, allowed
         allowed: which items may be ranked, bool (N,).
     """
     if without is not None:
-        rows, items = without.consumed()
-        scores[torch.from_numpy(rows), torch.from_numpy(np.asarray(items, dtype=np.int64))] = -torch.inf
+        without.hide_in(scores)
     if allowed is not None:
         scores[:, ~allowed] = -torch.inf
     return list(_highest(scores, topk))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from recbole_pixel.data.history import HISTORY_LENGTH, HISTORY_START, Histories
 
@@ -45,6 +47,11 @@ class UserHistories:
     def consumed(self) -> tuple[np.ndarray, np.ndarray]:
         """Row and item of each interaction, (E,) each."""
         return self.flat.consumed_rows(self.start, self.length)
+
+    def hide_in(self, scores: Tensor) -> None:
+        """Makes the scores, (B, N), of what each row's person consumed -inf."""
+        rows, items = self.consumed()
+        scores[torch.from_numpy(rows), torch.from_numpy(np.asarray(items, dtype=np.int64))] = -torch.inf
 
 
 def check_kind(kind: str) -> None:

@@ -95,8 +95,7 @@ class Scorer:
         """Each user's, by what the evaluation would rank: the same whatever an answer leaves out."""
         if self._masks_history:
             scores = scores.clone()
-            rows, items = histories.consumed()
-            scores[torch.from_numpy(rows), torch.from_numpy(np.asarray(items, dtype=np.int64))] = -torch.inf
+            histories.hide_in(scores)
         return calibration.line(scores)
 
     @torch.no_grad()
