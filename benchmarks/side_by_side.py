@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 MIB = 2**20
+PAGE = resource.getpagesize() / MIB
 
 
 def alternate(programs: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
@@ -124,14 +125,17 @@ def wait_for(device: str) -> None:
 
 
 def beyond(work: Callable[[], Any], device: str = "cpu") -> float:
-    """The most memory of ``device`` that ``work`` needs on top of what there is, MiB."""
+    """The most memory of ``device`` that ``work`` needs on top of what there is, MiB; a page at least.
+
+    What a process has lying free it takes first: work that fits in there needs nothing more.
+    """
     gc.collect()
     if device != "cpu":
         return _beyond_on_device(work, device)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = _status("VmRSS")
     work()
-    return _status("VmHWM") - before
+    return max(PAGE, _status("VmHWM") - before)
 
 
 def _beyond_on_device(work: Callable[[], Any], device: str) -> float:
@@ -142,7 +146,7 @@ def _beyond_on_device(work: Callable[[], Any], device: str) -> float:
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     work()
-    return (torch.cuda.max_memory_allocated(device) - before) / MIB
+    return max(PAGE, (torch.cuda.max_memory_allocated(device) - before) / MIB)
 
 
 def _status(field: str) -> float:

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from side_by_side import alternate, claim, in_fresh_process, seconds_of_rounds
+from side_by_side import PAGE, alternate, beyond, claim, in_fresh_process, seconds_of_rounds
 
 
 def filled(mib: int) -> int:
@@ -41,6 +41,12 @@ def test_a_claim_is_a_line_of_json(capsys):
         {"name": "b", "ratio": 2.0, "want": None},
         {"name": "c", "ratio": None, "want": 5.0, "why": "no device"},
     ]
+
+
+def test_work_that_fits_in_free_memory_needs_a_page():
+    assert beyond(lambda: None) == pytest.approx(PAGE, abs=1)
+    assert beyond(lambda: None) >= PAGE > 0, "as claims divide by it"
+    assert 180 < beyond(lambda: filled(200)) < 220
 
 
 def test_peaks_of_processes_do_not_mix():
