@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -19,6 +20,12 @@ import pytest
 from without_vlms import skipping_without_vlms
 
 import recbole_pixel  # noqa: F401 - registers with RecBole before any test imports it
+
+
+def pytest_collection_finish() -> None:
+    """Collections of garbage pass over what is there now, half a million objects of libraries and tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

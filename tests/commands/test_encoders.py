@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -84,10 +82,3 @@ def test_mistakes_are_told_in_one_line(capsys, arguments, message):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
-
-
-def test_the_network_that_dvbpr_trains_is_listed_in_a_process_that_knows_of_no_model():
-    code = "import sys; from recbole_pixel.cli import main; sys.exit(main(['encoders', 'cnn_f', '--json']))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)[0]["n_features"] == 4096

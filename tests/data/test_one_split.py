@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import defaultdict
 from typing import Any
 
@@ -201,10 +199,3 @@ def test_users_are_ids_for_a_general_model_in_the_cold_ranking(tmp_path, setting
     assert found["cases"] == len(dataset.cold) > 20
     assert found["all"]["hit@10"] > 0.99
     assert found["all"]["chance"] < 0.5
-
-
-def test_our_mixin_may_be_imported_before_recbole():
-    """It needs RecBole, whose import registers models that need it."""
-    code = "import recbole_pixel.model.pair_mixin"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

@@ -35,12 +35,13 @@ def asked(settings, folder) -> dict[str, Any]:
 
 
 @pytest.fixture
-def checkpoint(asked, build, tmp_path) -> str:
-    """Of a model that has learnt the first world's taste."""
-    _, _, trainer = trained(build, "first", asked, lambda model, dataset: share_of_taste(model, dataset) > 0.97)
-    path = str(tmp_path / "first.pth")
-    trainer._write(0, path, verbose=False)
-    return path
+def checkpoint(asked, build, folder) -> str:
+    """Of a model that has learnt the first world's taste: one for all tests, as none of them writes to it."""
+    path = folder / "first.pth"
+    if not path.exists():
+        _, _, trainer = trained(build, "first", asked, lambda model, dataset: share_of_taste(model, dataset) > 0.97)
+        trainer._write(0, str(path), verbose=False)
+    return str(path)
 
 
 def started(build: Any, name: str, settings: dict[str, Any], model: str = "PixelSASRec") -> Any:
