@@ -6,6 +6,8 @@ import ast
 import importlib
 import operator
 from collections.abc import Callable
+from copy import deepcopy
+from functools import lru_cache
 from logging import getLogger
 from types import ModuleType
 from typing import Any
@@ -103,12 +105,28 @@ def read_choices(text: str) -> Any:
 class SettingsLoader(yaml.SafeLoader):
     """Plain values from YAML, and tuples, which RecBole's loader makes too; any Python object is refused."""
 
+    @classmethod
+    def add_implicit_resolver(cls, tag: str, regexp: Any, first: list[str]) -> None:
+        """What RecBole adds with each Config, the same again and again, is added once."""
+        if (tag, regexp) not in cls.yaml_implicit_resolvers.get(first[0], ()):
+            super().add_implicit_resolver(tag, regexp, first)
+
     def construct_tuple(self, node: Any) -> tuple[Any, ...]:
         """The values of a sequence."""
         return tuple(self.construct_sequence(node, deep=True))
 
 
 SettingsLoader.add_constructor("tag:yaml.org,2002:python/tuple", SettingsLoader.construct_tuple)
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    return yaml.load(text, SettingsLoader)
+
+
+def load_settings(stream: Any, Loader: object = None) -> Any:
+    """As ``yaml.load``, by SettingsLoader whatever is asked for; each text is parsed once."""
+    return deepcopy(_parsed(stream if isinstance(stream, str) else stream.read()))
 
 
 def evaluate_no_settings() -> None:
@@ -124,7 +142,7 @@ def evaluate_no_settings() -> None:
     if isinstance(configurator.yaml, Overlay):
         return
     configurator.eval = read_setting
-    configurator.yaml = Overlay(yaml, FullLoader=SettingsLoader)
+    configurator.yaml = Overlay(yaml, FullLoader=SettingsLoader, load=load_settings)
     hyper_tuning.eval = read_choices
     teachers.eval = lambda name: _class_of(teachers, name)
 

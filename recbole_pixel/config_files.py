@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +62,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
         SettingError: it is not YAML, or not a mapping.
     """
     try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        settings = deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # ValueError: no UTF-8, or no such date
         raise SettingError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(settings or {}, dict):
         raise SettingError(f"{path} holds a {type(settings).__name__}; expected `key: value` lines")
     return settings or {}
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """What a text says; a comparison of many runs reads the same files for each."""
+    return yaml.load(text, Loader)
 
 
 def find_config_file(name: str | Path) -> Path:

@@ -10,6 +10,7 @@ import yaml
 from worlds import random_rows, write_inter
 
 from recbole_pixel import config as config_module
+from recbole_pixel._replacing import Overlay
 from recbole_pixel.commands.train import parse_settings
 from recbole_pixel.config import check_settings, known_keys, make_config
 from recbole_pixel.config_files import SettingError, nearest, read_yaml
@@ -239,6 +240,24 @@ def test_a_file_that_is_not_yaml_or_no_mapping_is_named(tmp_path):
     assert read_yaml(file_of(tmp_path, "empty.yaml", "")) == {}
     with pytest.raises(SettingError):
         read_yaml(file_of(tmp_path, "code.yaml", "a: !!python/object/apply:os.system ['true']"))
+
+
+def test_a_file_is_parsed_once_and_what_it_says_belongs_to_who_reads_it(tmp_path, monkeypatch):
+    from recbole_pixel import _compat_settings, config_files
+
+    text, parsed = "metrics: [hit]\nepochs: 3", []
+    for module in (config_files, _compat_settings):
+        module._parsed.cache_clear()
+        load = lambda text, loader, load=yaml.load: parsed.append(text) or load(text, loader)  # noqa: E731
+        monkeypatch.setattr(module, "yaml", Overlay(yaml, load=load))
+    path = file_of(tmp_path, "own.yaml", text)
+    for read in (lambda: read_yaml(path), lambda: _compat_settings.load_settings(text)):
+        first = read()
+        first["metrics"].append("ndcg")
+        assert read() == {"metrics": ["hit"], "epochs": 3}
+    assert parsed == [text, text], "once by each"
+    path.write_text("epochs: 4")
+    assert read_yaml(path) == {"epochs": 4}
 
 
 @pytest.mark.parametrize(

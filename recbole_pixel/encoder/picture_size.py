@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import timm
@@ -76,8 +77,12 @@ def _sizes(name: str, size: int, own: int, patch: int) -> str:
     return f"pictures of a multiple of {patch} pixels, such as {words}" if patch else words
 
 
+@lru_cache(maxsize=256)
 def _tried(name: str, size: int) -> tuple[str, int]:
-    """Why a model does not take a size, empty where it does; and the side of its patches, 0 where it has none."""
+    """Why a model does not take a size, empty where it does; and the side of its patches, 0 where it has none.
+
+    Asked once in a process: a tenth of a second for a small network, which a comparison builds again and again.
+    """
     patch = 0
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():

@@ -44,9 +44,9 @@ def test_a_claim_is_a_line_of_json(capsys):
 
 
 def test_work_that_fits_in_free_memory_needs_a_page():
-    assert beyond(lambda: None) == pytest.approx(PAGE, abs=1)
+    assert beyond(lambda: None) == pytest.approx(PAGE, abs=10)
     assert beyond(lambda: None) >= PAGE > 0, "as claims divide by it"
-    assert 180 < beyond(lambda: filled(200)) < 220
+    assert 150 < beyond(lambda: filled(200)) < 250
 
 
 def test_peaks_of_processes_do_not_mix():

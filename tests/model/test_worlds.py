@@ -167,6 +167,7 @@ MARK = {
     "encoder_learning_rate": 0.0001,
     "projection_scale": 0.1,
     "train_batch_size": 8,
+    "precision": "float32",
 }
 
 

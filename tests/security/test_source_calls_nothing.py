@@ -114,6 +114,17 @@ def test_every_yaml_loader_of_ours_is_a_safe_one():
         assert not [tag for tag in loader.yaml_multi_constructors if tag and "python" in tag]
 
 
+def test_recbole_adds_to_its_loader_once_however_many_configs_are_made():
+    """Each Config tells the loader how numbers look; kept each time, reading would slow down with every run."""
+    from recbole.config import Config
+
+    loader = Config._build_yaml_loader(None)
+    patterns = {first: list(kept) for first, kept in loader.yaml_implicit_resolvers.items()}
+    assert sum("float" in tag for tag, _ in patterns["1"]) == 2, "YAML's own and RecBole's"
+    for _ in range(3):
+        assert Config._build_yaml_loader(None).yaml_implicit_resolvers == patterns
+
+
 def test_templates_escape_and_let_nothing_through_unescaped():
     templates = list(PACKAGE.rglob("templates/*.html"))
     assert len(templates) >= 7
