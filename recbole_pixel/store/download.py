@@ -91,12 +91,8 @@ def download_images(
                 report.n_orphaned = _orphans(urls, writer, prune)
                 report.n_pruned = report.n_orphaned if prune else 0
                 bar = tqdm(total=urls.n_with_url, unit=" pictures", disable=not progress, desc="download")
-                with bar:
-                    results = StoreResults(writer, log, report, form, options.allow_private_hosts, bar)
-                    report.n_requests = fetch_all(results.jobs(urls), results, options, workers)
-                writer.commit()
-                log.compact(lambda item: item in results.failed)
-                _publish(writer, results.facts(urls.fingerprint()), report, urls)
+                results = StoreResults(writer, log, report, form, options.allow_private_hosts, bar)
+                _fetch(results, urls, options, workers)
     report.seconds = time.monotonic() - started
     return report
 
@@ -152,15 +148,20 @@ def _orphans(urls: ItemUrls, writer: ImageStoreWriter, are_removed: bool) -> int
     return len(orphans)
 
 
-def _publish(writer: ImageStoreWriter, facts: dict[str, Any], report: DownloadReport, urls: ItemUrls) -> None:
-    """Gives the store its name.
+def _fetch(results: StoreResults, urls: ItemUrls, options: DownloadOptions, workers: int | None) -> None:
+    """Fetches what the store lacks, and gives it its name.
 
     Raises:
         ValueError: there is nothing in it.
     """
+    writer, report = results.writer, results.report
+    with results.bar:
+        report.n_requests = fetch_all(results.jobs(urls), results, options, workers)
+    writer.commit()
+    results.log.compact(lambda item: item in results.failed)
     if not writer.known:
         raise ValueError(
             f"none of the {urls.n_with_url:,} pictures of {urls.file} could be fetched: "
             f"{'; '.join(report.failure_lines())}; see {report.failures}"
         )
-    writer.finish(facts)
+    writer.finish(results.facts(urls.fingerprint()))
